@@ -1,0 +1,98 @@
+"""Every setting of Portrait, read from the environment (`PORTRAIT_*`, or a `.env` file): the bottom of the house.
+
+A *house* is one shop's whole state in one folder (`home`): landing files, warehouse, features, models, reports, logs. Nothing outside
+it is written. `portrait up` points the link `var/current` at the house in use, so that later commands find the same one.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent
+CURRENT_HOUSE = ROOT / "var" / "current"
+
+
+def _default_home() -> Path:
+    return CURRENT_HOUSE.resolve() if CURRENT_HOUSE.exists() else ROOT / "var" / "shop"
+
+
+class Settings(BaseSettings):
+    """One frozen set of values; every variable stands in `.env.example`."""
+
+    model_config = SettingsConfigDict(env_prefix="PORTRAIT_", env_file=ROOT / ".env", extra="ignore", frozen=True)
+
+    home: Path = Field(default_factory=_default_home, description="the house: all state of one shop")
+    host: str = Field("127.0.0.1", description="address every service binds to")
+    airflow_port: int = 8080
+    model_server_port: int = 8500
+    model_server_rest_port: int = 8501
+    feast_port: int = 6566
+    api_port: int = 8000
+    mlflow_port: int = 5000
+    seed: int = Field(7, description="seed of the simulated shop and of every training run")
+    sequence_length: int = Field(50, ge=2, description="newest events of a user that are kept as a feature")
+    dbt_target: str = Field("duckdb", description="dbt target: duckdb or postgres")
+    dbt_threads: int = Field(2, ge=1)
+    training_threads: int = Field(2, ge=1, description="CPU threads of one training task")
+
+    @property
+    def landing_dir(self) -> Path:
+        """`<table>/ds=YYYY-MM-DD/part-0.parquet`, as a source delivered it."""
+        return self.home / "landing"
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file. One process at a time may open it; every task that does runs in Airflow's pool `warehouse`."""
+        return self.home / "warehouse.duckdb"
+
+    @property
+    def offline_dir(self) -> Path:
+        """Published marts, `<mart>/day=YYYY-MM-DD/part-0.parquet`: all that Feast, training and serving ever read."""
+        return self.home / "offline"
+
+    @property
+    def feast_dir(self) -> Path:
+        """Registry (`registry.db`) and online store (`online.db`)."""
+        return self.home / "feast"
+
+    @property
+    def quality_dir(self) -> Path:
+        """Gate results (`results/*.json`) and data docs (`docs/index.html`)."""
+        return self.home / "quality"
+
+    @property
+    def candidates_dir(self) -> Path:
+        """`<model>/<run>/`: what a training run leaves, before anybody serves it."""
+        return self.home / "candidates"
+
+    @property
+    def models_dir(self) -> Path:
+        """`<model>/<version>/`: published SavedModels, the model server's base path."""
+        return self.home / "models"
+
+    @property
+    def campaigns_dir(self) -> Path:
+        """Offer plans: `<campaign>/plan.parquet` and `plan.json`."""
+        return self.home / "campaigns"
+
+    @property
+    def logs_dir(self) -> Path:
+        """One log per service."""
+        return self.home / "logs"
+
+    @property
+    def model_server_target(self) -> str:
+        return f"{self.host}:{self.model_server_port}"
+
+    @property
+    def mlflow_uri(self) -> str:
+        """MLflow's tracking store, written directly; the MLflow service shows the same file."""
+        return f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings of this process; tests that change the environment call `get_settings.cache_clear()`."""
+    return Settings()
