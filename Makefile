@@ -1,0 +1,55 @@
+# Everything a user types. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+SOURCE ?= shop
+DATA ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo up down status doctor format lint types layers sql test test-fast check requirements clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## install everything into .venv
+$(STAMP): requirements/portrait.txt requirements/uv.txt pyproject.toml requirements/setup.sh
+	@bash requirements/setup.sh $(VENV)
+	@touch $@
+
+demo: setup ## the whole road: SOURCE=shop (default) or SOURCE=online_retail DATA=folder
+	@$(BIN)/portrait demo --source $(SOURCE) $(if $(DATA),--data $(DATA))
+
+up: setup ## start the services in the background
+	@$(BIN)/portrait up
+down: setup ## stop the services
+	@$(BIN)/portrait down
+status: setup ## what runs, and where
+	@$(BIN)/portrait status
+doctor: setup ## what is wrong, before you find out
+	@$(BIN)/portrait doctor
+
+format: setup ## format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+lint: setup ## formatting and lint, Airflow's AIR3 rules included
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
+types: setup ## static types
+	@$(BIN)/mypy
+layers: setup ## imports point upstream only
+	@$(BIN)/lint-imports
+sql: setup ## SQL style
+	@$(BIN)/sqlfluff lint --disable-progress-bar --processes 1 dbt_project
+test: setup ## the whole test suite
+	@$(BIN)/pytest
+test-fast: setup ## the part of the suite that takes under five minutes
+	@$(BIN)/pytest -m "not slow"
+check: lint types layers sql test ## all of the above, tests last
+
+requirements: setup ## pin requirements/portrait.in again
+	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
+		requirements/portrait.in -o requirements/portrait.txt
+
+clean: ## stop the services; remove every house and all that was built (the virtual environment stays)
+	@if [ -x $(BIN)/portrait ]; then $(BIN)/portrait down; fi
+	@rm -rf var build *.egg-info dbt_project/target dbt_project/logs .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,94 @@
+"""Rules of the whole house: import directions, settings, requirements, and what must not stand in the project."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from settings import ROOT, Settings
+from sources.landing import LANDING
+
+STAGES = ("dags", "serving", "training", "feature_repo", "quality", "sources")
+
+
+def tracked(pattern: str = "*") -> list[Path]:
+    listing = subprocess.run(["git", "ls-files", "--", pattern], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / line for line in listing.stdout.splitlines()]
+
+
+def imports_of(path: Path) -> set[str]:
+    """Top-level names that a module imports anywhere, function bodies included."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_imports_only_stages_upstream_of_it(stage: str) -> None:
+    downstream = {"cli", *STAGES[: STAGES.index(stage)]}
+    offenders = {str(path.relative_to(ROOT)): found for path in tracked(f"{stage}/*.py") if (found := imports_of(path) & downstream)}
+    assert offenders == {}
+
+
+def test_settings_imports_no_stage_and_nothing_imports_cli() -> None:
+    assert imports_of(ROOT / "settings.py").isdisjoint({"cli", *STAGES})
+    assert [str(p) for stage in STAGES for p in tracked(f"{stage}/*.py") if "cli" in imports_of(p)] == []
+
+
+def test_contract_files_import_nothing_heavy() -> None:
+    light = "import sys, settings, sources.landing, training.signatures; print([m for m in ('pandas', 'tensorflow', 'feast', 'duckdb') if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", light], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_every_setting_stands_in_env_example_with_its_default() -> None:
+    lines = dict(re.findall(r"^#?PORTRAIT_(\w+)=(.*)$", (ROOT / ".env.example").read_text(), flags=re.M))
+    fields = {name.upper(): field for name, field in Settings.model_fields.items()}
+    assert set(lines) == set(fields)
+    defaults = {name: str(field.default) for name, field in fields.items() if name != "HOME"}
+    assert {name: value for name, value in lines.items() if name != "HOME"} == defaults
+
+
+def test_every_environment_variable_read_in_the_code_is_a_setting() -> None:
+    known = {f"PORTRAIT_{name.upper()}" for name in Settings.model_fields} | {"PORTRAIT_DEBUG"}
+    used = {name for path in tracked("*.py") for name in re.findall(r"PORTRAIT_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))}
+    assert used - known == set()
+
+
+def test_requirements_are_pinned_hashed_and_name_no_index() -> None:
+    for name in ("portrait.txt", "uv.txt"):
+        text = (ROOT / "requirements" / name).read_text()
+        assert not re.search(r"https?://|--(extra-)?index-url|--find-links", text)
+        pins = re.findall(r"^([A-Za-z0-9_.-]+)==", text, flags=re.M)
+        assert pins
+        assert all(block.count("--hash=sha256:") >= 1 for block in re.split(r"\n(?=[A-Za-z0-9])", text) if "==" in block)
+
+
+def test_no_committed_file_is_over_a_megabyte() -> None:
+    assert [path.name for path in tracked() if path.stat().st_size > 1_000_000] == []
+
+
+def test_committed_files_name_no_machine_path() -> None:
+    pattern = re.compile(r"/(?:wor" + r"k|roo" + r"t|hom" + r"e)/[a-z]")
+    text_files = [path for path in tracked() if path.suffix in {".py", ".md", ".yml", ".yaml", ".sql", ".toml", ".sh", ".txt", ""}]
+    assert [str(path.relative_to(ROOT)) for path in text_files if pattern.search(path.read_text(encoding="utf-8", errors="ignore"))] == []
+
+
+def test_the_compose_file_names_the_official_server_with_the_embedded_servers_flags() -> None:
+    service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["model-server"]
+    assert service["image"] == "tensorflow/serving:2.20.0"
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    flags = {flag.split("=")[0] for flag in service["command"]}
+    accepted = subprocess.run([sys.executable, "-m", "serving.model_server", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert flags <= set(re.findall(r"--\w+", accepted.stdout))
+
+
+def test_the_landing_contract_has_a_key_or_all_columns_and_a_known_time_column() -> None:
+    for table in LANDING.values():
+        assert set(table.key) <= set(table.names), table.name
+        assert table.time is None or table.column(table.time).kind == "timestamp", table.name
