@@ -1,0 +1,158 @@
+"""Every figure that a model is judged by, with its uncertainty; nothing here knows a model.
+
+An interval is `{"mean", "low", "high"}`: the value itself and a 95 % range. A value that the rows cannot give (one class only) is NaN.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.stats import rankdata, t
+
+Interval = dict[str, float]
+#: One figure computed on the rows (indices, repeats allowed) that it is given; greater is better wherever a gate reads it.
+Statistic = Callable[[np.ndarray], float]
+#: Scores of every item for the users `[start, stop)`, shape `(stop - start, items)`.
+ScoreBlock = Callable[[int, int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Where each user's target came (`ranks`, from 0, shape `(users,)`), and the best items (`top`, shape `(users, k)`, -1 for none left)."""
+
+    ranks: np.ndarray
+    top: np.ndarray
+
+
+def rank_targets(score_block: ScoreBlock, targets: np.ndarray, seen: csr_matrix, k: int = 10, block: int = 1024) -> Ranking:
+    """Rank every item for every user, those already seen removed, and find the targets.
+
+    `targets` are item indices, shape `(users,)`; -1 is an item that the model cannot know, ranked behind all others. `seen` has a stored
+    entry for every item not to be recommended, shape `(users, items)`; the target itself is never removed, even when it was seen. Ties are
+    pessimistic: every other item with the target's score stands before it, so that a constant score earns nothing.
+    Raises ValueError where a score is NaN, since no comparison could place it.
+    """
+    users, items = seen.shape
+    ranks, top = np.full(users, items, dtype=np.int64), np.full((users, min(k, items)), -1, dtype=np.int64)
+    for start in range(0, users, block):
+        stop = min(start + block, users)
+        scores = np.array(score_block(start, stop), dtype=np.float32)  # (block, items), a copy
+        if scores.shape != (stop - start, items) or np.isnan(scores).any():
+            raise ValueError(
+                f"Scores must have shape {(stop - start, items)} and hold no NaN. Received shape {scores.shape} with "
+                f"{int(np.isnan(scores).sum())} NaN. Check the training loss: a run that diverged scores NaN."
+            )
+        known = np.flatnonzero(targets[start:stop] >= 0)  # (known,)
+        wanted = targets[start:stop][known]
+        target_scores = scores[known, wanted]
+        rows, columns = seen[start:stop].nonzero()
+        scores[rows, columns] = -np.inf
+        scores[known, wanted] = target_scores
+        ranks[start + known] = (scores[known] >= target_scores[:, None]).sum(axis=1) - 1
+        best = np.argpartition(-scores, top.shape[1] - 1, axis=1)[:, : top.shape[1]]
+        best = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable"), axis=1)
+        top[start:stop] = np.where(np.isfinite(np.take_along_axis(scores, best, axis=1)), best, -1)
+    return Ranking(ranks, top)
+
+
+def hits(ranks: np.ndarray, k: int = 10) -> np.ndarray:
+    """1 where the target is among the first `k`, shape `(users,)`; the mean is HR@k."""
+    return (ranks < k).astype(np.float64)
+
+
+def ndcg(ranks: np.ndarray, k: int = 10) -> np.ndarray:
+    """`1 / log2(rank + 2)` where the target is among the first `k`, else 0, shape `(users,)`; the mean is NDCG@k for one target a user."""
+    return np.where(ranks < k, 1.0 / np.log2(ranks + 2.0), 0.0)
+
+
+def coverage(top: np.ndarray, items: int) -> float:
+    """Share of the `items` that stand in anybody's list."""
+    return len(np.unique(top[top >= 0])) / items
+
+
+def auc(is_true: np.ndarray, score: np.ndarray) -> float:
+    """Probability that a true row scores above a false one, ties counting half (Mann-Whitney); NaN where one of the two is missing."""
+    is_true = np.asarray(is_true, dtype=bool)
+    positives, negatives = int(is_true.sum()), int((~is_true).sum())
+    if not positives or not negatives:
+        return float("nan")
+    return float((rankdata(score)[is_true].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def row_logloss(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Negative log probability of the true class, natural logarithm, shape `(rows,)`; probabilities are clipped at 1e-7."""
+    return -np.log(np.clip(probabilities[np.arange(len(truth)), truth], 1e-7, 1.0))
+
+
+def ece(is_true: np.ndarray, probability: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error: mean gap between probability and frequency over `bins` bins of equal count, weighted by count."""
+    parts = [part for part in np.array_split(np.argsort(probability, kind="stable"), bins) if len(part)]
+    return float(sum(len(part) * abs(np.mean(is_true[part]) - np.mean(probability[part])) for part in parts) / len(probability))
+
+
+def classification(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """`auc`, `accuracy`, `balanced_accuracy`, `logloss`, `ece` of class indices `(rows,)` against probabilities `(rows, classes)`.
+
+    With two classes, `auc` and `ece` are those of the second one; with more, `auc` is the mean of one class against the rest, over
+    the classes present, and `ece` that of the most probable class. `balanced_accuracy` is the mean recall of the classes present.
+    """
+    chosen, present = probabilities.argmax(axis=1), np.unique(truth)
+    if probabilities.shape[1] == 2:
+        area, calibration = auc(truth == 1, probabilities[:, 1]), ece(truth == 1, probabilities[:, 1])
+    else:
+        area = float(np.mean([auc(truth == label, probabilities[:, label]) for label in present]))
+        calibration = ece(chosen == truth, probabilities.max(axis=1))
+    return {
+        "auc": area,
+        "accuracy": float(np.mean(chosen == truth)),
+        "balanced_accuracy": float(np.mean([np.mean(chosen[truth == label] == label) for label in present])),
+        "logloss": float(np.mean(row_logloss(truth, probabilities))),
+        "ece": calibration,
+    }
+
+
+def uplift(outcome: np.ndarray, predicted: np.ndarray, is_treated: np.ndarray) -> dict[str, float]:
+    """`uplift@30%` (by group), `qini` and `auuc` (both normalised: 0 is random, 1 is perfect) of a 0/1 outcome, by scikit-uplift.
+
+    All three are NaN where an arm or an outcome is missing.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sklift.metrics import qini_auc_score, uplift_at_k, uplift_auc_score
+
+        if len(np.unique(is_treated)) < 2 or len(np.unique(outcome)) < 2:
+            return dict.fromkeys(("uplift@30%", "qini", "auuc"), float("nan"))
+        rows = np.asarray(outcome, dtype=int), np.asarray(predicted, dtype=float), np.asarray(is_treated, dtype=int)
+        return {
+            "uplift@30%": float(uplift_at_k(*rows, strategy="by_group", k=0.3)),
+            "qini": float(qini_auc_score(*rows)),
+            "auuc": float(uplift_auc_score(*rows)),
+        }
+
+
+def bootstrap(statistic: Statistic, rows: int, seed: int, samples: int = 1000) -> Interval:
+    """The statistic on all `rows`, with the 2.5 % and 97.5 % points of `samples` resamples of the rows (percentile bootstrap).
+
+    For a paired comparison give the difference of two statistics: both then see the same rows in every resample. Resamples on which the
+    statistic is NaN are left out.
+    """
+    generator = np.random.default_rng(seed)
+    drawn = [statistic(generator.integers(0, rows, rows)) for _ in range(samples)] if rows else []
+    usable = [value for value in drawn if np.isfinite(value)] or [float("nan")]
+    low, high = np.percentile(usable, [2.5, 97.5])
+    return {"mean": float(statistic(np.arange(rows))), "low": float(low), "high": float(high)}
+
+
+def over_splits(values: Sequence[float], test_share: float) -> Interval:
+    """Mean over repeated splits, each testing `test_share` of the rows, with Nadeau and Bengio's corrected 95 % t interval.
+
+    Splits share training rows, so the plain interval is far too narrow; the correction adds test/train rows to 1/splits
+    (Inference for the Generalization Error, Machine Learning 52, 2003).
+    """
+    mean, count = float(np.mean(values)), len(values)
+    if count < 2:
+        return {"mean": mean, "low": float("nan"), "high": float("nan")}
+    width = t.ppf(0.975, count - 1) * np.std(values, ddof=1) * np.sqrt(1 / count + test_share / (1 - test_share))
+    return {"mean": mean, "low": float(mean - width), "high": float(mean + width)}
