@@ -1,0 +1,29 @@
+"""What the consumers can refuse.
+
+ConsumerError
+├── UnknownUser      nobody of that id in the feature store
+├── NotServed        the shop lacks what a model needs, or the model server does not answer
+└── BadRequest       a parameter breaks its rule
+"""
+
+
+class ConsumerError(Exception):
+    """Base of all that a consumer refuses; the message names the rule, what came, and the way out."""
+
+
+class UnknownUser(ConsumerError):
+    """The feature store has no row of this user."""
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__(
+            f"A portrait needs a user that the feature store knows. Received {user_id!r}. Load the user's records with the `ingest` DAG."
+        )
+        self.user_id = user_id
+
+
+class NotServed(ConsumerError):
+    """The model is not there, with the reason."""
+
+
+class BadRequest(ConsumerError):
+    """A parameter breaks its rule."""

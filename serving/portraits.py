@@ -1,0 +1,119 @@
+"""The portrait of one user: what is known, what is inferred, and from when each line is."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from serving.errors import NotServed, UnknownUser
+from serving.model_inputs import history_inputs, user_inputs
+from serving.shop_front import ShopFront, front
+from training.signatures import PORTRAIT
+
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times are UTC without zone throughout the house
+#: A trait whose best value is less likely than this is shown as unknown.
+LEAST_CERTAINTY = 0.6
+
+
+@dataclass(frozen=True)
+class Trait:
+    """An inferred trait: probability of each value, most likely first; `value` is None where none is likely enough."""
+
+    name: str
+    value: str | None
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What the served portrait model says."""
+
+    model_version: int
+    vector: tuple[float, ...]
+    traits: tuple[Trait, ...]
+    interests: dict[str, float]
+    purchase_probability_7d: float
+    purchase_probability_30d: float
+    churn_probability_30d: float
+
+
+@dataclass(frozen=True)
+class RecentEvent:
+    """One of the newest events of a user."""
+
+    occurred_at: datetime
+    event_type: str
+    item_id: str
+    title: str | None
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """User `user_id` as of `as_of`: `known` are the features (built at `features_at`), `inferred` the model's lines or None with `note`."""
+
+    user_id: str
+    as_of: datetime
+    features_at: datetime | None
+    known: dict[str, Any]
+    recent: tuple[RecentEvent, ...]
+    inferred: Inferred | None
+    note: str | None
+
+
+def show(user_id: str, *, shop: ShopFront | None = None, recent: int = 10) -> Portrait:
+    """The portrait of a known user; `UnknownUser` where the feature store has no row."""
+    shop = shop or front()
+    as_of = shop.clock()
+    row = shop.user_row("user_v1", user_id)
+    if row.get("events_total") is None:
+        raise UnknownUser(user_id)
+    arrays = ("event_item_ids", "event_types", "event_times_us", "event_prices", "event_categories")
+    known = {name: value for name, value in row.items() if name not in {*arrays, "user_id", "features_at"}}
+    inferred, note = None, None
+    try:
+        inferred = _infer(shop, row, as_of)
+    except NotServed as reason:
+        note = str(reason)
+    return Portrait(user_id, as_of, row.get("features_at"), known, _recent(shop, row, recent), inferred, note)
+
+
+def _infer(shop: ShopFront, row: dict[str, Any], as_of: datetime) -> Inferred:
+    answer = shop.predict(PORTRAIT.name, history_inputs([row], as_of) | user_inputs([row]))
+    traits = []
+    for index, name in enumerate(_texts(answer["trait_names"][0])):
+        values = _texts(answer["trait_values"][0][index])
+        shares = answer["trait_probabilities"][0][index]
+        likely = sorted(((float(p), value) for p, value in zip(shares, values, strict=True) if value), reverse=True)
+        best = likely[0][1] if likely and likely[0][0] >= LEAST_CERTAINTY else None
+        traits.append(Trait(name, best, {value: share for share, value in likely}))
+    interests = {
+        name: float(share)
+        for name, share in zip(_texts(answer["interest_categories"][0]), answer["interest_shares"][0], strict=True)
+        if name
+    }
+    return Inferred(
+        answer.version,
+        tuple(float(x) for x in answer["vector"][0]),
+        tuple(traits),
+        interests,
+        float(answer["purchase_probability_7d"][0]),
+        float(answer["purchase_probability_30d"][0]),
+        float(answer["churn_probability_30d"][0]),
+    )
+
+
+def _recent(shop: ShopFront, row: dict[str, Any], count: int) -> tuple[RecentEvent, ...]:
+    items = row.get("event_item_ids")
+    if items is None:
+        return ()
+    newest = list(zip(row["event_times_us"], row["event_types"], items, strict=True))[-count:][::-1]
+    titles = [card.title for card in shop.cards([item for _, _, item in newest])]
+    return tuple(
+        RecentEvent(EPOCH + timedelta(microseconds=int(at)), kind, item, title)
+        for (at, kind, item), title in zip(newest, titles, strict=True)
+    )
+
+
+def _texts(values: np.ndarray) -> list[str]:
+    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]

@@ -1,0 +1,61 @@
+"""A shop front on hand-written rows and a model that answers by a rule, for tests of the consumers alone."""
+
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from serving.errors import NotServed
+from serving.shop_front import ItemCard, Popular
+
+AS_OF = datetime(2024, 3, 1)  # noqa: DTZ001
+
+
+class Answer(dict):
+    """Outputs by name, and the version that gave them."""
+
+    version = 3
+
+
+class FakeFront:
+    """`rows` by service and user; `items` by id; the recommender ranks `ranking`, the uplift model answers `uplift` per offer."""
+
+    def __init__(self, rows: dict[str, dict[str, Any]], items: dict[str, ItemCard], ranking: list[str], away: str | None = None) -> None:
+        self.rows, self.items, self.ranking, self.away = rows, items, ranking, away
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.spend_uplift = np.array([[4.0, 1.0]])
+        self.features = SimpleNamespace(read=lambda service, ids: [self.user_row(service, i) for i in ids])
+        self.settings: Any = None
+
+    def clock(self) -> datetime:
+        return AS_OF
+
+    def user_row(self, service: str, user_id: str) -> dict[str, Any]:
+        return self.rows.get(user_id, {"user_id": user_id})
+
+    def cards(self, item_ids: list[str]) -> list[ItemCard]:
+        return [self.items[item_id] for item_id in item_ids]
+
+    def popular(self) -> Popular:
+        return Popular(AS_OF, tuple(sorted(self.items)))
+
+    def extra_inputs(self, model: str, inputs: dict[str, Any]) -> dict[str, Any]:
+        return {"x_channel": SimpleNamespace(dtype="string"), "x_recency": SimpleNamespace(dtype="float32")}
+
+    def offer_costs(self) -> dict[str, float]:
+        return {"coupon": 0.5}
+
+    def predict(self, model: str, inputs: dict[str, Any]) -> Answer:
+        self.asked.append((model, inputs))
+        if self.away:
+            raise NotServed(self.away)
+        if model == "recommender":
+            left = [item for item in self.ranking if item not in set(inputs["exclude_item_ids"][0])]
+            top = (left + [""] * 300)[: int(inputs["k"][0])]
+            scores = [float(len(self.ranking) - self.ranking.index(item)) if item else -np.inf for item in top]
+            return Answer(item_ids=np.array([[t.encode() for t in top]], dtype=object), scores=np.array([scores]))
+        batch = len(inputs["as_of_us"])
+        names = np.array([[b"coupon", b"mail"]] * batch, dtype=object)
+        spend = np.repeat(self.spend_uplift, batch // len(self.spend_uplift), axis=0)
+        return Answer(treatments=names, visit_uplift=spend / 100, conversion_uplift=spend / 200, spend_uplift=spend)
