@@ -92,3 +92,25 @@ def test_the_landing_contract_has_a_key_or_all_columns_and_a_known_time_column()
     for table in LANDING.values():
         assert set(table.key) <= set(table.names), table.name
         assert table.time is None or table.column(table.time).kind == "timestamp", table.name
+
+
+def test_the_guide_names_every_landing_table_with_its_columns() -> None:
+    guide = (ROOT / "docs" / "your-shop.md").read_text(encoding="utf-8")
+    for table in LANDING.values():
+        columns = ", ".join(f"{column.name}{'?' if column.nullable else ''}" for column in table.columns)
+        assert f"| `{table.name}` | {', '.join(table.key)} | {columns}" in guide
+
+
+def test_every_portrait_command_of_the_readme_exists() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    helped = subprocess.run([sys.executable, "cli.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    named = set(re.findall(r"^\.venv/bin/portrait (\w+)", readme, flags=re.M)) | set(re.findall(r"`portrait (\w+)`", readme))
+    assert named
+    assert {command for command in named if not re.search(rf"\b{command}\b", helped)} == set()
+
+
+def test_every_make_target_of_the_readme_exists() -> None:
+    readme, makefile = (ROOT / "README.md").read_text(encoding="utf-8"), (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = set(re.findall(r"^make (\w+)", readme, flags=re.M)) | set(re.findall(r"`make (\w+)", readme))
+    assert named >= {"demo", "test"}
+    assert {target for target in named if not re.search(rf"^{target}:", makefile, flags=re.M)} == set()
