@@ -1,0 +1,69 @@
+"""### Promoted candidates into the model server
+
+1. **publish** - one mapped run per model: a promoted candidate is staged, loaded in a fresh process, asked its golden request, renamed into
+   place, and waited for until the server says AVAILABLE. A candidate that its gate did not promote is skipped with the gate's reason, and
+   what was served stays served.
+2. **served** - tells the consumers' DAGs.
+
+Follows `train`. Run alone, it needs `candidates`: folder names such as `recommender/<run>` from the house's `candidates/`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Param, PartitionedAssetTimetable, TriggerRule, dag, get_current_context, task
+
+from dags.assets import CANDIDATES, SERVED, hand_over, received
+from dags.choices import DEFAULT_ARGS, MODELS, window
+
+
+@dag(
+    # Once for every window on which models were trained: one run per partition, whatever their order.
+    schedule=PartitionedAssetTimetable(assets=CANDIDATES),
+    doc_md=__doc__,
+    default_args=DEFAULT_ARGS,
+    tags=["portrait"],
+    max_active_runs=1,
+    params={
+        **window(),
+        "candidates": Param([], type="array", items={"type": "string"}, description="`<model>/<run>`, one a line"),
+        "promote": Param(True, type="boolean", description="off: publish nothing"),
+    },
+)
+def deploy() -> None:
+    @task(map_index_template="{{ model }}")
+    def publish(model: str) -> int:
+        import json
+
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from serving.publish import publish as publish_model
+        from settings import get_settings
+
+        context = get_current_context()
+        context["model"] = model
+        choices = received(context)
+        run = next((run for run in choices["candidates"] if run.split("/")[0] == model), None)
+        if run is None:
+            raise AirflowSkipException(f"{model}: this run has no candidate of it.")
+        folder = get_settings().candidates_dir / run
+        verdict = json.loads((folder / "verdict.json").read_text())
+        if not choices["promote"]:
+            raise AirflowSkipException(f"{model}: publishing was switched off for this run. The verdict was: {verdict['reason']}")
+        if not verdict["promoted"]:
+            raise AirflowSkipException(f"{model}: {verdict['reason']}")
+        version = publish_model(model, folder / "saved_model")
+        print(f"{model} version {version} is served: {verdict['reason']}")
+        return version
+
+    # What was served before still is, so the consumers go on even where nothing new was published.
+    @task(trigger_rule=TriggerRule.NONE_FAILED, outlets=[SERVED])
+    def served() -> dict[str, Any]:
+        context = get_current_context()
+        return hand_over(context, SERVED, received(context))
+
+    publish.expand(model=MODELS) >> served()
+
+
+deploy()

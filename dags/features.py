@@ -1,0 +1,65 @@
+"""### Landing tables into online features
+
+1. **build_marts** - dbt builds staging, intermediate and marts with enforced contracts, unit and data tests.
+2. **gate_and_export** - the marts gate decides; only then are the days that changed exported as Parquet. A failing gate stops here and
+   leaves the online store as it was.
+3. **materialise** - the newest known row of every entity goes online, and sampled online features are recomputed offline value by value.
+
+Follows `ingest`. Run alone, it takes the form's window, or the whole delivery.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, task
+
+from dags.assets import FEATURES, LANDING, hand_over, received, window_of
+from dags.choices import DEFAULT_ARGS, training, window
+from dags.failures import at_once
+
+
+@dag(
+    # Once for every window that was loaded: one run per partition, whatever their order.
+    schedule=PartitionedAssetTimetable(assets=LANDING),
+    doc_md=__doc__,
+    default_args=DEFAULT_ARGS,
+    tags=["portrait"],
+    max_active_runs=1,
+    params={**window(), **training()},
+)
+def features() -> None:
+    @task(pool="warehouse")
+    def build_marts() -> dict[str, Any]:
+        from quality.transform import TransformFailed, build
+
+        choices = received(get_current_context())
+        with at_once(TransformFailed):
+            print(build(*window_of(choices)).as_text())
+        return choices
+
+    @task(pool="warehouse")
+    def gate_and_export(choices: dict[str, Any]) -> dict[str, Any]:
+        from feature_repo.export import export_marts
+        from quality.gates import GateFailed, check
+
+        with at_once(GateFailed):
+            print(check("marts", *window_of(choices)).as_text())
+        print(export_marts(*window_of(choices)).as_text())
+        return choices
+
+    @task(outlets=[FEATURES])
+    def materialise(choices: dict[str, Any]) -> dict[str, Any]:
+        from feature_repo.materialise import materialise as materialise_window
+        from feature_repo.parity import ParityFailed, check_parity
+
+        rows = materialise_window(*window_of(choices))
+        print("online:", ", ".join(f"{count} rows of {view}" for view, count in rows.items()))
+        with at_once(ParityFailed):
+            print(check_parity(sample=200).as_text())
+        return hand_over(get_current_context(), FEATURES, choices)
+
+    materialise(gate_and_export(build_marts()))
+
+
+features()

@@ -1,0 +1,64 @@
+"""### Point-in-time frames into models, each with its verdict
+
+1. **encoder** - the sequence model that all others share, on the queue `gpu`.
+2. **model** - one mapped run per model, on the queue `gpu`, one at a time on this machine (pool `training`). A model whose tables the shop
+   lacks is skipped with the reason; the others go on.
+3. **candidates** - names the runs that ended, for `deploy`.
+
+Follows `features`. Run alone, it takes the form's window, or the whole delivery. Reports, metrics and verdicts lie in the house under
+`candidates/<model>/<run>/`, curves in MLflow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import PartitionedAssetTimetable, TriggerRule, dag, get_current_context, task
+
+from dags.assets import CANDIDATES, FEATURES, hand_over, received, window_of
+from dags.choices import DEFAULT_ARGS, training, window
+from dags.failures import skipping
+
+
+@dag(
+    # Once for every window whose features are online: one run per partition, whatever their order.
+    schedule=PartitionedAssetTimetable(assets=FEATURES),
+    doc_md=__doc__,
+    default_args=DEFAULT_ARGS,
+    tags=["portrait"],
+    params={**window(), **training()},
+)
+def train() -> None:
+    @task(queue="gpu", pool="training")
+    def encoder() -> list[dict[str, Any]]:
+        from training.runs import TrainingSkipped, train_encoder
+
+        choices = received(get_current_context())
+        options = {name: choices[name] for name in ("seed", "epochs") if choices[name] is not None}
+        with skipping(TrainingSkipped):
+            run = train_encoder(window_of(choices), options)
+        job = {"encoder": str(run.path), "choices": choices, "options": options}
+        return [{"model": model, **job} for model in choices["models"]]
+
+    @task(queue="gpu", pool="training", map_index_template="{{ model }}")
+    def model(job: dict[str, Any]) -> str:
+        from pathlib import Path
+
+        from training.runs import TrainingSkipped, train_model
+
+        get_current_context()["model"] = job["model"]
+        with skipping(TrainingSkipped):
+            run = train_model(job["model"], Path(job["encoder"]), window_of(job["choices"]), job["options"])
+        print(f"{run.model}: promoted={run.promoted}: {run.reason}")
+        return f"{run.model}/{run.path.name}"
+
+    # A skipped model stops nothing; a failed one does.
+    @task(trigger_rule=TriggerRule.NONE_FAILED, outlets=[CANDIDATES])
+    def candidates(runs: list[str]) -> dict[str, Any]:
+        context = get_current_context()
+        return hand_over(context, CANDIDATES, {**received(context), "candidates": list(runs)})
+
+    candidates(model.expand(job=encoder()))
+
+
+train()
