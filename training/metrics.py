@@ -20,7 +20,7 @@ ScoreBlock = Callable[[int, int], np.ndarray]
 
 @dataclass(frozen=True)
 class Ranking:
-    """Where each user's target came (`ranks`, from 0, shape `(users,)`), and the best items (`top`, shape `(users, k)`, -1 for none left)."""
+    """Where each user's target came (`ranks`, from 0, shape `(users,)`), and the best items (`top`, `(users, k)`, -1 if none left)."""
 
     ranks: np.ndarray
     top: np.ndarray

@@ -1,0 +1,107 @@
+"""The plots of a run report, as SVG text to stand inside the page: drawn without a display, equal for equal figures."""
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from training.metrics import Interval
+
+INK, GRID = "#334155", "#e2e8f0"
+COLOURS = ("#0f766e", "#c2410c", "#4338ca", "#a16207", "#be185d", "#475569")
+
+
+def training_curves(curves: Mapping[str, Sequence[float]]) -> str:
+    """One small panel a curve, one value an epoch, the best epoch of each marked (lowest for a loss, else highest)."""
+
+    def draw(axes: Sequence[Axes]) -> None:
+        for panel, (name, values), colour in zip(axes, curves.items(), COLOURS * len(curves), strict=False):
+            epochs = np.arange(1, len(values) + 1)
+            panel.plot(epochs, values, color=colour, linewidth=1.8, marker="o", markersize=3)
+            best = int(np.nanargmin(values) if "loss" in name else np.nanargmax(values)) if np.isfinite(values).any() else 0
+            panel.axvline(epochs[best], color=GRID, linewidth=5, zorder=0)
+            panel.set(title=name, xlabel="epoch")
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+    return _svg(draw, panels=len(curves))
+
+
+def intervals(metrics: Mapping[str, Mapping[str, float | Interval]]) -> str:
+    """One panel a metric: the value of every model with its 95 % range. `metrics` maps a model to its metrics."""
+    names = list(dict.fromkeys(name for values in metrics.values() for name in values))
+
+    def draw(axes: Sequence[Axes]) -> None:
+        for panel, name in zip(axes, names, strict=True):
+            shown = [(model, spread(values[name])) for model, values in metrics.items() if name in values]
+            for place, (model, value) in enumerate(shown):
+                colour = COLOURS[list(metrics).index(model) % len(COLOURS)]
+                panel.plot([value["low"], value["high"]], [place, place], color=colour, linewidth=3, alpha=0.45, solid_capstyle="round")
+                panel.plot(value["mean"], place, "o", color=colour, markersize=6)
+            panel.set(title=name, yticks=range(len(shown)), yticklabels=[model for model, _ in shown], ylim=(len(shown) - 0.5, -0.5))
+            panel.xaxis.set_major_locator(MaxNLocator(4))
+
+    return _svg(draw, panels=len(names))
+
+
+def calibration(groups: Mapping[str, tuple[np.ndarray, np.ndarray]], bins: int = 10) -> str:
+    """Frequency against probability in equal-count bins, one panel a group of `(is_true, probability)` rows; the diagonal is perfect."""
+
+    def draw(axes: Sequence[Axes]) -> None:
+        for panel, (name, (is_true, probability)), colour in zip(axes, groups.items(), COLOURS * len(groups), strict=False):
+            parts = [part for part in np.array_split(np.argsort(probability, kind="stable"), bins) if len(part)]
+            panel.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":")
+            panel.plot([probability[p].mean() for p in parts], [is_true[p].mean() for p in parts], "o-", color=colour, markersize=4)
+            panel.set(title=name, xlabel="predicted probability", ylabel="observed share", xlim=(0, 1), ylim=(0, 1))
+
+    return _svg(draw, panels=len(groups))
+
+
+def popularity(listed: np.ndarray, bought: np.ndarray) -> str:
+    """How concentrated the lists are: share held by the most popular items, in lists and in the data; counts an item `(items,)` each."""
+
+    def draw(axes: Sequence[Axes]) -> None:
+        for name, counts, colour in (("recommended", listed, COLOURS[0]), ("history", bought, COLOURS[1])):
+            share = np.cumsum(np.sort(counts)[::-1]) / max(counts.sum(), 1)
+            axes[0].plot(np.arange(1, len(share) + 1) / len(share), share, color=colour, label=name, linewidth=1.8)
+        axes[0].set(
+            title="Concentration", xlabel="share of items, most frequent first", ylabel="share of entries", xlim=(0, 1), ylim=(0, 1.02)
+        )
+        axes[0].legend(frameon=False)
+
+    return _svg(draw, panels=1)
+
+
+def spread(value: float | Interval) -> Interval:
+    """A number as an interval without width."""
+    return value if isinstance(value, dict) else {"mean": value, "low": value, "high": value}
+
+
+def _svg(draw: Callable[[Sequence[Axes]], None], panels: int, columns: int = 3) -> str:
+    rows = -(-panels // columns)
+    width = min(panels, columns)
+    style: dict[Any, Any] = {
+        "text.parse_math": False,
+        "font.family": "sans-serif",
+        "font.size": 9,
+        "axes.titlesize": 10,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "portrait",
+    }
+    style |= {"axes.edgecolor": GRID, "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK}
+    style |= {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": GRID, "grid.linewidth": 0.6}
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(3.7 * width, 2.7 * rows), layout="constrained")
+        axes = list(figure.subplots(rows, width, squeeze=False).flat)
+        draw(axes[:panels])
+        for empty in axes[panels:]:
+            empty.remove()
+        written = io.StringIO()
+        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    svg = written.getvalue()
+    return re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
