@@ -1,0 +1,188 @@
+"""The encoder: one causal sequence model of what users do next. Its last state is the portrait vector.
+
+`train_encoder_network` fits it; `TrainedEncoder` answers with vectors and scores, and is what the other models build upon.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from training.catalogue import CATEGORY_LEVELS, Catalogue, content_of
+from training.encoder_config import EncoderConfig
+from training.fitting import Validation, fit_next_item
+from training.histories import Histories
+from training.layers import RESERVED, CausalBlock, ItemEncoder, content_table, unit
+from training.windows import EVENT_TYPE_IDS, GAP_BUCKETS, newest_steps, packed_windows, steps_of
+
+INPUTS = ("items", "types", "gaps", "segments", "positions")
+
+
+def build_item_encoder(config: EncoderConfig, sizes: dict[str, int], seed: int, table: np.ndarray | None = None) -> ItemEncoder:
+    """The layer that gives item vectors; `sizes` holds places, columns, categories and brands."""
+    return ItemEncoder(**sizes, dim=config.dim, id_dropout=config.id_dropout, seed=seed, table=table, name="item_encoder")
+
+
+def build_encoder(config: EncoderConfig, item_encoder: ItemEncoder, seed: int) -> keras.Model:
+    """The sequence model: five int32 inputs `(batch, steps)` give states `(batch, steps, dim)`.
+
+    The state of a step knows the events up to that step in its segment and nothing later.
+    """
+    steps = config.sequence_length
+    inputs = {name: keras.Input((steps,), dtype="int32", name=name) for name in INPUTS}
+
+    def embed(name: str, size: int, offset: int) -> Any:
+        start = keras.initializers.RandomNormal(stddev=0.05, seed=seed + offset)
+        return keras.layers.Embedding(size, config.dim, embeddings_initializer=start, name=f"{name}_embedding")(inputs[name])
+
+    states = item_encoder(inputs["items"])  # (batch, steps, dim)
+    states = states + embed("types", len(EVENT_TYPE_IDS), 11) + embed("gaps", GAP_BUCKETS, 12) + embed("positions", steps, 13)
+    states = keras.layers.Dropout(config.dropout, seed=seed + 14)(states)
+    for block in range(config.blocks):
+        states = CausalBlock(config.dim, config.heads, config.dropout, seed + 20 + 10 * block, name=f"block_{block}")(
+            states, inputs["segments"]
+        )
+    states = keras.layers.LayerNormalization(epsilon=1e-6, name="norm_out")(states)
+    return keras.Model(inputs, states, name="encoder")
+
+
+@dataclass(frozen=True)
+class TrainedEncoder:
+    """A fitted encoder with the catalogue it was fitted on.
+
+    `counts` `(items,)` are events per item known while fitting; `vectors_of_items` `(items, dim)` have length 1.
+    """
+
+    config: EncoderConfig
+    catalogue: Catalogue
+    counts: np.ndarray
+    network: keras.Model
+    item_encoder: ItemEncoder
+    vectors_of_items: np.ndarray
+    curves: dict[str, list[float]]
+
+    @property
+    def popularity(self) -> np.ndarray:
+        """Log of the items' share of events (one added to each), `(items,)`: the scores of a user without history."""
+        return np.log((self.counts + 1) / (self.counts + 1).sum()).astype(np.float32)
+
+    def vectors(self, histories: Histories, as_of_us: int | np.ndarray | None = None) -> np.ndarray:
+        """Portrait vectors of length 1, `(users, dim)`, from events before `as_of_us`; a user without events gets zeros."""
+        seen = histories if as_of_us is None else histories.before(as_of_us)
+        return self._last_states(newest_steps(steps_of(seen, self.catalogue), self.config.sequence_length))
+
+    def scores(self, histories: Histories, batch: int = 1024) -> Iterator[np.ndarray]:
+        """Logits of all items in `catalogue.item_ids` order, in blocks `(up to batch, items)` float32 that follow the users' order.
+
+        Nothing is excluded; a user without events gets the log-popularity of the items.
+        """
+        for start in range(0, len(histories), batch):
+            block = histories[start : start + batch]
+            scores = self.vectors(block) @ self.vectors_of_items.T / self.config.temperature
+            scores[block.lengths == 0] = self.popularity
+            yield scores.astype(np.float32)
+
+    def pooled(self, histories: Histories, as_of_us: int | np.ndarray | None = None) -> np.ndarray:
+        """Mean of the item vectors over the newest `sequence_length` events, `(users, dim)`; zeros where there are none."""
+        seen = histories if as_of_us is None else histories.before(as_of_us)
+        rows = newest_steps(steps_of(seen, self.catalogue), self.config.sequence_length)
+        vectors = np.concatenate([np.zeros((RESERVED, self.config.dim), np.float32), self.vectors_of_items])
+        pooled = np.zeros((len(histories), self.config.dim), np.float32)
+        for start in range(0, len(histories), 4096):
+            items = rows["items"][start : start + 4096]
+            pooled[start : start + 4096] = vectors[items].sum(1) / np.maximum((items > 0).sum(1), 1)[:, None]
+        return pooled
+
+    def _last_states(self, rows: dict[str, np.ndarray]) -> np.ndarray:
+        counts = (rows["segments"] > 0).sum(1)
+        vectors = np.zeros((len(counts), self.config.dim), np.float32)
+        size = 256
+        for start in range(0, len(counts), size):
+            chosen = np.arange(start, min(start + size, len(counts)))
+            padded = np.resize(chosen, size)  # one shape only, so that nothing is compiled twice
+            states = keras.ops.convert_to_numpy(self._predict({name: rows[name][padded] for name in INPUTS}))
+            last = states[np.arange(len(chosen)), np.maximum(counts[chosen] - 1, 0)]
+            vectors[chosen] = last / np.sqrt((last**2).sum(-1, keepdims=True) + 1e-12) * (counts[chosen] > 0)[:, None]
+        return vectors
+
+    def _predict(self, rows: dict[str, np.ndarray]) -> Any:
+        return self.network.predict_on_batch(rows)
+
+    def save(self, path: Path) -> None:
+        """Writes `encoder.json`, `encoder.weights.h5`, `catalogue.parquet` and `curves.json` into the folder `path`."""
+        path.mkdir(parents=True, exist_ok=True)
+        layer = self.item_encoder
+        sizes = {name: getattr(layer, name) for name in ("places", "columns", "categories", "brands")}
+        (path / "encoder.json").write_text(json.dumps({"config": self.config.to_dict(), "sizes": sizes}, indent=1))
+        (path / "curves.json").write_text(json.dumps(self.curves))
+        self.network.save_weights(path / "encoder.weights.h5")
+        columns = {field.name: getattr(self.catalogue, field.name) for field in fields(Catalogue)}
+        pd.DataFrame({**columns, "count": self.counts}).to_parquet(path / "catalogue.parquet", index=False)
+
+    @classmethod
+    def load(cls, path: Path) -> TrainedEncoder:
+        """The encoder that `save` wrote."""
+        kept = json.loads((path / "encoder.json").read_text())
+        config = EncoderConfig(**kept["config"])
+        frame = pd.read_parquet(path / "catalogue.parquet")
+        texts = {field.name: frame[field.name].to_numpy(object) for field in fields(Catalogue) if field.name != "price"}
+        catalogue = Catalogue(**texts, price=frame["price"].to_numpy(np.float32))
+        item_encoder = build_item_encoder(config, kept["sizes"], seed=0)
+        network = build_encoder(config, item_encoder, seed=0)
+        network.load_weights(path / "encoder.weights.h5")
+        curves = json.loads((path / "curves.json").read_text())
+        return cls(config, catalogue, frame["count"].to_numpy(), network, item_encoder, item_vectors(item_encoder), curves)
+
+
+def item_vectors(item_encoder: ItemEncoder) -> np.ndarray:
+    """Vectors of length 1 of all catalogue items, `(items, dim)`."""
+    places = np.arange(RESERVED, item_encoder.places, dtype=np.int32)
+    return keras.ops.convert_to_numpy(unit(item_encoder(places))).astype(np.float32)
+
+
+def train_encoder_network(
+    histories: Histories,
+    catalogue: Catalogue,
+    config: EncoderConfig,
+    seed: int,
+    log: Callable[[str], None] | None = None,
+    validation: Validation | None = None,
+) -> TrainedEncoder:
+    """An encoder fitted on every event of `histories`; with `validation`, on the epoch with the best NDCG@10 there.
+
+    Raises ValueError where no user has two events of the catalogue: there is no next event to learn from.
+    """
+    keras.utils.set_random_seed(seed)
+    steps = steps_of(histories, catalogue)
+    rows = packed_windows(steps, config.sequence_length, config.repeat_weight, config.batch_rows, seed)
+    if not rows["weights"].any():
+        raise ValueError(
+            f"The encoder learns from users with at least two events on items of the catalogue. Received {len(histories)} users, "
+            f"{int(histories.lengths.sum())} events, none of them such a pair. Load more days of the table `events`."
+        )
+    counts = np.bincount(np.concatenate([user.items for user in steps]), minlength=len(catalogue) + RESERVED)[RESERVED:]
+    content = content_of(catalogue, config.text_dim, seed)
+    table = content_table(content, counts > 0)
+    sizes = {
+        "places": len(table),
+        "columns": table.shape[1],
+        "categories": int(content.category_ids.max(initial=0)) + 1,
+        "brands": int(content.brand_ids.max(initial=0)) + 1,
+    }
+    if table.shape[1] != CATEGORY_LEVELS + 2 + content.dense.shape[1]:
+        raise AssertionError("the content table has one id row, the category levels, one brand and the dense content")
+    item_encoder = build_item_encoder(config, sizes, seed, table)
+    network = build_encoder(config, item_encoder, seed)
+
+    def snapshot(curves: dict[str, list[float]]) -> TrainedEncoder:
+        return TrainedEncoder(config, catalogue, counts, network, item_encoder, item_vectors(item_encoder), curves)
+
+    curves = fit_next_item(network, item_encoder, counts, rows, config, seed, log, validation, snapshot)
+    return snapshot(curves)

@@ -1,0 +1,41 @@
+"""Hyper-parameters of the encoder. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The causal sequence model: what it sees, how large it is, how it learns. Defaults were chosen on validation only."""
+
+    sequence_length: int = 50
+    dim: int = 64
+    blocks: int = 1
+    heads: int = 2
+    text_dim: int = 64
+    dropout: float = 0.2
+    id_dropout: float = 0.05  # share of items seen by content alone while learning, so that new items have a place
+    negatives: int = 256
+    negative_popularity: float = 0.0  # negatives are drawn by count to this power; 0 is uniform; corrected by log q
+    temperature: float = 0.07
+    repeat_weight: float = 0.0  # weight of targets that the user has had before: nobody needs a model to repeat them
+    learning_rate: float = 1e-3
+    batch_rows: int = 32  # rows of `sequence_length` steps, each packed with as many users as fit
+    epochs: int = 10
+    patience: int = 0  # epochs without a better validation NDCG@10 before stopping; 0 trains all epochs
+
+    def __post_init__(self) -> None:
+        if self.dim % self.heads:
+            raise ValueError(
+                f"`dim` must be a multiple of `heads`. Received dim={self.dim}, heads={self.heads}. Choose another of the two."
+            )
+        for name in ("sequence_length", "dim", "blocks", "heads", "text_dim", "negatives", "batch_rows", "epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1. Received {getattr(self, name)}.")
+        if self.temperature <= 0:
+            raise ValueError(f"`temperature` must be above 0. Received {self.temperature}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,152 @@
+"""Fitting the next-item objective: the training model, its progress lines, early stopping on validation."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from training.encoder_config import EncoderConfig
+from training.histories import Histories
+from training.layers import ItemEncoder
+from training.sampled_softmax import NegativeSampler, sampled_softmax_loss
+
+if TYPE_CHECKING:
+    from training.encoder import TrainedEncoder
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Histories and the item that each user chose next, `(users,)` str objects; seen items are removed before ranking."""
+
+    histories: Histories
+    targets: np.ndarray
+
+
+class SampledSoftmax(keras.layers.Layer):
+    """The loss per step as a layer, `(batch, steps)`: see `sampled_softmax_loss`."""
+
+    def __init__(self, log_q: np.ndarray, temperature: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._log_q, self._temperature = log_q, temperature
+
+    def call(self, states: Any, true_vectors: Any, other_vectors: Any, targets: Any, others: Any) -> Any:
+        log_q = keras.ops.convert_to_tensor(self._log_q)
+        return sampled_softmax_loss(states, true_vectors, other_vectors, targets, others, log_q, self._temperature)
+
+
+def build_training_model(
+    network: keras.Model, item_encoder: ItemEncoder, counts: np.ndarray, config: EncoderConfig, seed: int
+) -> keras.Model:
+    """The network with the sampled softmax on top: inputs of the encoder and `targets`, output the loss per step `(batch, steps)`."""
+    targets = keras.Input((config.sequence_length,), dtype="int32", name="targets")
+    sampler = NegativeSampler(counts, config.negatives, config.negative_popularity, seed + 1, name="negatives")
+    others = sampler(targets)
+    loss = SampledSoftmax(sampler.log_q, config.temperature, name="loss")(
+        network.output, item_encoder(targets), item_encoder(others), targets, others
+    )
+    return keras.Model({**network.input, "targets": targets}, loss, name="next_item")
+
+
+def weighted_mean(weights: Any, losses: Any) -> Any:
+    """Mean loss over the steps that count; the Keras loss slot is fed weights as `y_true`."""
+    return keras.ops.sum(weights * losses) / keras.ops.maximum(keras.ops.sum(weights), 1.0)
+
+
+def fit_next_item(
+    network: keras.Model,
+    item_encoder: ItemEncoder,
+    counts: np.ndarray,
+    rows: dict[str, np.ndarray],
+    config: EncoderConfig,
+    seed: int,
+    log: Callable[[str], None] | None,
+    validation: Validation | None,
+    snapshot: Callable[[dict[str, list[float]]], TrainedEncoder],
+) -> dict[str, list[float]]:
+    """Fits in place and returns the curves `loss` and, with validation, `val_ndcg@10`, one number an epoch."""
+    model = build_training_model(network, item_encoder, counts, config, seed)
+    model.compile(
+        optimizer=keras.optimizers.Adam(config.learning_rate, beta_2=0.98),
+        loss=weighted_mean,
+        steps_per_execution=max(1, min(16, len(rows["items"]) // config.batch_rows)),
+        jit_compile=True,
+    )
+    inputs = {name: values for name, values in rows.items() if name != "weights"}
+    progress = _Progress(int((rows["segments"] > 0).sum()), config, log or _log.info, validation, snapshot)
+    is_terminal = sys.stderr.isatty() and log is None
+    model.fit(
+        inputs,
+        rows["weights"],
+        batch_size=config.batch_rows,
+        epochs=config.epochs,
+        shuffle=True,
+        verbose=1 if is_terminal else 0,
+        callbacks=[progress],
+    )
+    return progress.curves
+
+
+class _Progress(keras.callbacks.Callback):
+    """One line an epoch; with validation, keeps the best weights and stops when patience ends."""
+
+    def __init__(
+        self,
+        events: int,
+        config: EncoderConfig,
+        log: Callable[[str], None],
+        validation: Validation | None,
+        snapshot: Callable[[dict[str, list[float]]], TrainedEncoder],
+    ) -> None:
+        super().__init__()
+        self.curves: dict[str, list[float]] = {"loss": []}
+        self._events, self._config, self._say, self._validation, self._snapshot = events, config, log, validation, snapshot
+        self._best, self._best_epoch, self._best_weights = -1.0, 0, None
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.curves["loss"].append(float((logs or {})["loss"]))
+        line = f"epoch {epoch + 1}/{self._config.epochs} loss {self.curves['loss'][-1]:.4f}"
+        if self._validation is not None:
+            ndcg = validation_ndcg(self._snapshot(self.curves), self._validation)
+            self.curves.setdefault("val_ndcg@10", []).append(ndcg)
+            line += f" validation NDCG@10 {ndcg:.4f}"
+            if ndcg > self._best:
+                self._best, self._best_epoch, self._best_weights = ndcg, epoch, self.model.get_weights()
+            elif self._config.patience and epoch - self._best_epoch >= self._config.patience:
+                self.model.stop_training = True
+                line += f"; no better for {self._config.patience} epochs, stopping"
+        spent = time.monotonic() - self._started
+        left = spent / (epoch + 1) * (self._config.epochs - epoch - 1)
+        self._say(f"{line}, {self._events * (epoch + 1) / spent:,.0f} events/s, {spent:.0f} s spent, at most {left:.0f} s left")
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        if self._best_weights is not None:
+            self.model.set_weights(self._best_weights)
+
+
+def validation_ndcg(encoder: TrainedEncoder, validation: Validation) -> float:
+    """NDCG@10 of each user's next item among all items not seen before, ties counted against the model."""
+    places = encoder.catalogue.index_of(validation.targets)
+    gains, start = [], 0
+    for scores in encoder.scores(validation.histories):
+        for row, user in zip(scores, range(start, start + len(scores)), strict=True):
+            if places[user] < 0:
+                gains.append(0.0)
+                continue
+            own = row[places[user]]
+            seen = encoder.catalogue.index_of(validation.histories.item_ids[user])
+            row[seen[seen >= 0]] = -np.inf
+            row[places[user]] = own
+            rank = int((row >= own).sum())  # 1 is best
+            gains.append(1 / np.log2(rank + 1) if rank <= 10 else 0.0)
+        start += len(scores)
+    return float(np.mean(gains)) if gains else 0.0

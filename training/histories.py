@@ -1,0 +1,76 @@
+"""What every known user did, in order: the form in which events reach the models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Events per user, oldest first.
+
+    `user_ids` has shape `(users,)`; each list holds one array of shape `(events of that user,)`: item ids and event types as str
+    objects, times in microseconds since 1970 UTC as int64. A user may have no events.
+    """
+
+    user_ids: np.ndarray
+    item_ids: list[np.ndarray]
+    event_types: list[np.ndarray]
+    times_us: list[np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.user_ids)
+
+    def __getitem__(self, users: slice | np.ndarray | Sequence[int]) -> Histories:
+        """The chosen users (slice, positions or a boolean mask), in the order asked."""
+        chosen = np.arange(len(self))[users]
+        return Histories(
+            self.user_ids[chosen],
+            [self.item_ids[user] for user in chosen],
+            [self.event_types[user] for user in chosen],
+            [self.times_us[user] for user in chosen],
+        )
+
+    def before(self, cut_us: int | np.ndarray) -> Histories:
+        """Events earlier than `cut_us` (one time, or one per user); every user stays, if need be without events."""
+        cuts = np.broadcast_to(np.asarray(cut_us, np.int64), (len(self),))
+        return self._first([int(np.searchsorted(times, cut, side="left")) for times, cut in zip(self.times_us, cuts, strict=True)])
+
+    def without_last(self, events: int) -> Histories:
+        """All but the newest `events` of every user."""
+        return self._first([max(0, len(times) - events) for times in self.times_us])
+
+    def _first(self, counts: list[int]) -> Histories:
+        def cut(columns: list[np.ndarray]) -> list[np.ndarray]:
+            return [column[:count] for column, count in zip(columns, counts, strict=True)]
+
+        return Histories(self.user_ids, cut(self.item_ids), cut(self.event_types), cut(self.times_us))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of events per user, `(users,)`."""
+        return np.array([len(times) for times in self.times_us], np.int64)
+
+    @property
+    def all_item_ids(self) -> np.ndarray:
+        """Item ids of all events, users one after the other, `(events,)`."""
+        return np.concatenate(self.item_ids) if len(self) else np.empty(0, object)
+
+
+def histories_from_events(events: pa.Table) -> Histories:
+    """Histories of all users of a landing table `events`; guests are dropped; equal times keep the file's order."""
+    frame = (
+        events.select(["user_id", "item_id", "event_type", "occurred_at"]).to_pandas().dropna(subset=["user_id", "item_id", "occurred_at"])
+    )
+    frame["times_us"] = frame["occurred_at"].to_numpy("datetime64[us]").astype(np.int64)
+    frame = frame.sort_values(["user_id", "times_us"], kind="stable")
+    user_ids, starts = np.unique(frame["user_id"].to_numpy(object), return_index=True)
+
+    def split(column: str, dtype: type) -> list[np.ndarray]:
+        return np.split(frame[column].to_numpy(dtype), starts[1:]) if len(user_ids) else []
+
+    return Histories(user_ids, split("item_id", object), split("event_type", object), split("times_us", np.int64))

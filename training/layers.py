@@ -1,0 +1,145 @@
+"""Keras layers of the encoder, in `keras.ops` only: they run on the TensorFlow and on the JAX backend.
+
+Item places in every layer: 0 is padding, 1 an item outside the catalogue, 2 and up the items of the catalogue.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from training.catalogue import CATEGORY_LEVELS, ItemContent
+
+RESERVED = 2  # places before the first item: padding and unknown
+
+
+def content_table(content: ItemContent, is_seen: np.ndarray) -> np.ndarray:
+    """One float32 row per place, `(items + 2, 1 + levels + 1 + dense)`: id row, category ids, brand id, dense content.
+
+    Items never seen in an event share the unknown item's id row and differ by content alone. Ids are kept as floats (exact up to 16
+    million) so that one table, one gather and one variable on any device serve them all.
+    """
+    id_row = np.where(is_seen, np.arange(len(is_seen)) + RESERVED, 1)
+    rows = np.column_stack([id_row, content.category_ids, content.brand_ids, content.dense]).astype(np.float32)
+    reserved = np.zeros((RESERVED, rows.shape[1]), np.float32)
+    reserved[1, 0] = 1
+    return np.concatenate([reserved, rows])
+
+
+def unit(vectors: Any) -> Any:
+    """Vectors scaled to length 1; the zero vector stays zero."""
+    return vectors / ops.sqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True) + 1e-12)
+
+
+class ItemEncoder(keras.layers.Layer):
+    """Vectors of items by id and by content, `(..., dim)`, from places `(...)`; padding is the zero vector.
+
+    `vector = id embedding + category embeddings (one per level) + brand embedding + W dense content`. While training, a share
+    `id_dropout` of the items is given the unknown item's id embedding.
+    """
+
+    def __init__(
+        self,
+        places: int,
+        columns: int,
+        categories: int,
+        brands: int,
+        dim: int,
+        id_dropout: float,
+        seed: int,
+        table: np.ndarray | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.places, self.columns, self.categories, self.brands, self.dim, self.id_dropout, self.seed = (
+            places,
+            columns,
+            categories,
+            brands,
+            dim,
+            id_dropout,
+            seed,
+        )
+        self._table = table
+        self._random = keras.random.SeedGenerator(seed)
+
+    def build(self, _shape: Any) -> None:
+        def start(offset: int, scale: float = 0.05) -> keras.initializers.Initializer:
+            return keras.initializers.RandomNormal(stddev=scale, seed=self.seed + offset)
+
+        zeros = keras.initializers.Zeros()
+        self.table = self.add_weight(shape=(self.places, self.columns), initializer=zeros, trainable=False, name="table")
+        if self._table is not None:
+            self.table.assign(self._table)
+        self.id_embedding = self.add_weight(shape=(self.places, self.dim), initializer=start(0), name="id_embedding")
+        self.category_embedding = self.add_weight(shape=(self.categories, self.dim), initializer=start(1), name="category_embedding")
+        self.brand_embedding = self.add_weight(shape=(self.brands, self.dim), initializer=start(2), name="brand_embedding")
+        dense = self.columns - 2 - CATEGORY_LEVELS
+        self.dense_kernel = self.add_weight(shape=(dense, self.dim), initializer=start(3), name="dense_kernel")
+
+    def call(self, places: Any, training: bool = False) -> Any:
+        rows = ops.take(self.table, places, axis=0)  # (..., columns)
+        ids = ops.cast(rows[..., : CATEGORY_LEVELS + 2], "int32")
+        id_rows, category_ids, brand_ids = ids[..., 0], ids[..., 1:-1], ids[..., -1]
+        if training and self.id_dropout:
+            is_dropped = keras.random.uniform(ops.shape(id_rows), seed=self._random) < self.id_dropout
+            id_rows = ops.where(is_dropped, ops.minimum(id_rows, 1), id_rows)
+        vectors = ops.take(self.id_embedding, id_rows, axis=0)
+        vectors += ops.matmul(rows[..., CATEGORY_LEVELS + 2 :], self.dense_kernel)
+        known_category = ops.cast(category_ids > 0, vectors.dtype)[..., None]  # (..., levels, 1)
+        vectors += ops.sum(ops.take(self.category_embedding, category_ids, axis=0) * known_category, axis=-2)
+        vectors += ops.take(self.brand_embedding, brand_ids, axis=0) * ops.cast(brand_ids > 0, vectors.dtype)[..., None]
+        return vectors * ops.cast(places > 0, vectors.dtype)[..., None]
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*shape, self.dim)
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("places", "columns", "categories", "brands", "dim", "id_dropout", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+class CausalBlock(keras.layers.Layer):
+    """One pre-norm transformer block: a step attends to itself and to earlier steps of its own segment.
+
+    `states` `(batch, steps, dim)` and `segments` `(batch, steps)`, 0 where there is no event, give new states of the same shape.
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float, seed: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dim, self.heads, self.dropout, self.seed = dim, heads, dropout, seed
+
+        def start(offset: int) -> keras.initializers.Initializer:
+            return keras.initializers.GlorotUniform(seed=seed + offset)
+
+        self.norm_attention = keras.layers.LayerNormalization(epsilon=1e-6)
+        self.norm_feed = keras.layers.LayerNormalization(epsilon=1e-6)
+        self.to_qkv = keras.layers.Dense(3 * dim, kernel_initializer=start(0))
+        self.from_heads = keras.layers.Dense(dim, kernel_initializer=start(1))
+        self.widen = keras.layers.Dense(4 * dim, activation="gelu", kernel_initializer=start(2))
+        self.narrow = keras.layers.Dense(dim, kernel_initializer=start(3))
+        self.drop = keras.layers.Dropout(dropout, seed=seed)
+
+    def build(self, states_shape: Any, segments_shape: Any) -> None:
+        for layer in (self.norm_attention, self.norm_feed, self.to_qkv, self.widen, self.from_heads):
+            layer.build(states_shape)
+        self.narrow.build((*states_shape[:-1], 4 * self.dim))
+
+    def call(self, states: Any, segments: Any, training: bool = False) -> Any:
+        steps, size = states.shape[1], self.dim // self.heads
+        is_earlier = np.tril(np.ones((steps, steps), bool))
+        is_same = segments[:, :, None] == segments[:, None, :]
+        is_seen = ops.logical_and(is_same, is_earlier)[:, None]  # (batch, 1, steps, steps)
+        qkv = ops.reshape(self.to_qkv(self.norm_attention(states)), (-1, steps, 3, self.heads, size))
+        query, key, value = (ops.transpose(qkv[:, :, part], (0, 2, 1, 3)) for part in range(3))  # (batch, heads, steps, size)
+        logits = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) / size**0.5
+        weights = ops.softmax(ops.where(is_seen, logits, -1e9), axis=-1)
+        mixed = ops.reshape(ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3)), (-1, steps, self.dim))
+        states = states + self.drop(self.from_heads(mixed), training=training)
+        return states + self.drop(self.narrow(self.widen(self.norm_feed(states))), training=training)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **{name: getattr(self, name) for name in ("dim", "heads", "dropout", "seed")}}
