@@ -1,0 +1,152 @@
+"""Every source by name, and `deliver`: a source's data -> landing files. Light to import: adapters are imported when they are asked for.
+
+An adapter is a module with `read(data, seed, options) -> dict[str, pyarrow.Table]`: landing tables that it found, each with a `ds` column (date).
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import date, timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from sources.errors import DataNotFound, UnknownOption, UnknownSource
+from sources.landing import LANDING
+
+DELIVERY_FILE = "_delivery.json"
+OWN_TABLES = ("decisions", "portraits")  # written by Portrait's serving and scoring
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source: what it can give, from whom, under which licence; `options` names what `deliver(options=...)` takes."""
+
+    name: str
+    tables: tuple[str, ...]
+    meaning: str
+    publisher: str
+    licence: str
+    options: dict[str, str] = field(default_factory=dict)
+    needs_data: bool = True
+
+
+@dataclass(frozen=True)
+class TableDelivery:
+    """What one table got: rows, and the first and last day (both included)."""
+
+    rows: int
+    first_ds: date
+    last_ds: date
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What a source delivered, in the window `[start, end)`; `missing` says of every other landing table why it is not there."""
+
+    source: str
+    tables: dict[str, TableDelivery]
+    start: date
+    end: date
+    missing: dict[str, str]
+
+    def write(self, landing_dir: Path) -> None:
+        (landing_dir / DELIVERY_FILE).write_text(json.dumps(asdict(self), indent=2, default=date.isoformat) + "\n")
+
+    @classmethod
+    def read(cls, landing_dir: Path) -> "Delivery":
+        """The newest delivery into `landing_dir`; raises `DataNotFound` where there is none."""
+        path = landing_dir / DELIVERY_FILE
+        if not path.is_file():
+            raise DataNotFound(f"A landing folder has a {DELIVERY_FILE} after its first delivery. {landing_dir} has none. Run `portrait ingest` first.")
+        raw = json.loads(path.read_text())
+        tables = {
+            name: TableDelivery(table["rows"], date.fromisoformat(table["first_ds"]), date.fromisoformat(table["last_ds"]))
+            for name, table in raw["tables"].items()
+        }
+        return cls(raw["source"], tables, date.fromisoformat(raw["start"]), date.fromisoformat(raw["end"]), raw["missing"])
+
+
+_ALL = (
+    Source(
+        "shop",
+        ("users", "user_traits", "items", "events", "campaign_exposures"),
+        "a simulated shop with known truth, at any size",
+        "Portrait",
+        "Apache-2.0",
+        {
+            "users": "customers (5000)",
+            "items": "items of the catalogue (2000)",
+            "events_per_user": "mean events of a customer (80)",
+            "days": "length of the window in days, at least 60 (90)",
+            "end": "last day of the window, YYYY-MM-DD (2024-03-31)",
+        },
+        needs_data=False,
+    ),
+    Source(
+        "online_retail",
+        ("items", "events"),
+        "invoice lines of a UK online gift shop, December 2010 to December 2011",
+        "D. Chen et al., UCI Machine Learning Repository, data set Online Retail",
+        "CC BY 4.0",
+    ),
+    Source(
+        "movielens",
+        ("users", "user_traits", "items", "item_attributes", "events"),
+        "film ratings with demographics: a folder ml-100k or ml-1m",
+        "GroupLens, University of Minnesota",
+        "research use, no redistribution",
+    ),
+    Source(
+        "amazon_sequences",
+        ("items", "item_attributes", "events"),
+        "ordered purchases per user and item attributes, as S3-Rec and its followers use them",
+        "J. McAuley, UCSD; 5-core preparation of S3-Rec",
+        "research use",
+    ),
+    Source("landing", tuple(LANDING), "a folder already in landing form, Parquet or CSV", "the shop itself", "the shop's own"),
+)
+
+SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
+_MODULES = {name: f"sources.{name}" for name in SOURCES} | {"landing": "sources.landing_folder"}
+
+
+def deliver(source: str, data: Path | str | None, landing_dir: Path, *, seed: int = 7, options: dict[str, Any] | None = None) -> Delivery:
+    """Write what `source` finds in `data` to `landing_dir/<table>/ds=YYYY-MM-DD/part-0.parquet`, and say what that was.
+
+    What an earlier delivery left of the same tables and days is replaced; other days and tables stay. The same inputs give the same bytes.
+    Raises a `SourceError` before anything is written.
+    """
+    if source not in SOURCES:
+        raise UnknownSource(f"A source must be one of {sorted(SOURCES)}. Received '{source}'. Files already in landing form go in by `landing`.")
+    chosen = SOURCES[source]
+    for option in options or {}:
+        if option not in chosen.options:
+            known = f"it knows {sorted(chosen.options)}" if chosen.options else "it takes none"
+            raise UnknownOption(f"Source {source} has no option '{option}': {known}.")
+    if chosen.needs_data and data is None:
+        raise DataNotFound(f"Source {source} reads files: {chosen.meaning}. No folder was given. Pass the folder (DATA=... or --data).")
+    path = Path(data) if chosen.needs_data and data is not None else None
+    if path is not None and not path.exists():
+        raise DataNotFound(f"Source {source} reads {chosen.meaning}. {path} does not exist. Check the path.")
+    if path is not None and path.is_dir() and not any(path.iterdir()):
+        raise DataNotFound(f"Source {source} reads {chosen.meaning}. {path} is empty. Put the files there first.")
+
+    from sources.files import write_partitions
+
+    tables = import_module(_MODULES[source]).read(path, seed, options or {})
+    written = {name: TableDelivery(*counts) for name, counts in write_partitions(tables, landing_dir).items()}
+    delivery = Delivery(
+        source,
+        written,
+        min(table.first_ds for table in written.values()),
+        max(table.last_ds for table in written.values()) + timedelta(days=1),
+        {name: _why_missing(chosen, name) for name in LANDING if name not in written},
+    )
+    delivery.write(landing_dir)
+    return delivery
+
+
+def _why_missing(source: Source, table: str) -> str:
+    if table not in source.tables:
+        return "written by Portrait itself" if table in OWN_TABLES else f"source {source.name} does not carry it"
+    return f"no rows of it in what source {source.name} was given"
