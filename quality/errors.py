@@ -1,0 +1,45 @@
+"""Every error of this stage, in one tree:
+
+    QualityError
+    ├── WindowInvalid      a window [start, end) that holds no day
+    ├── WarehouseBusy      another process has the warehouse open
+    ├── DeliveryRefused    a landing folder or file that cannot be loaded; nothing was changed
+    ├── RowsLost           a load that cannot account for every row; nothing was changed
+    ├── TransformFailed    dbt did not build the marts
+    ├── SuiteIncomplete    a suite that would pass without looking
+    └── GateFailed         a suite that found what must not pass to the next stage
+
+All of them are faults of the data or of the set-up, so trying again without a change does not help; only WarehouseBusy passes by itself.
+"""
+
+
+class QualityError(Exception):
+    """Root of the tree."""
+
+
+class WindowInvalid(QualityError):
+    """A window [start, end) that holds no day."""
+
+
+class WarehouseBusy(QualityError):
+    """Another process has the warehouse open."""
+
+
+class DeliveryRefused(QualityError):
+    """A landing folder or file that cannot be loaded; nothing was changed."""
+
+
+class RowsLost(QualityError):
+    """A load that cannot account for every row; nothing was changed."""
+
+
+class TransformFailed(QualityError):
+    """dbt did not build the marts."""
+
+
+class SuiteIncomplete(QualityError):
+    """A suite that would pass without looking."""
+
+
+class GateFailed(QualityError):
+    """A suite that found what must not pass to the next stage."""
