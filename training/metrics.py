@@ -4,7 +4,7 @@ An interval is `{"mean", "low", "high"}`: the value itself and a 95 % range. A v
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,6 @@ from scipy.stats import rankdata, t
 Interval = dict[str, float]
 #: One figure computed on the rows (indices, repeats allowed) that it is given; greater is better wherever a gate reads it.
 Statistic = Callable[[np.ndarray], float]
-#: Scores of every item for the users `[start, stop)`, shape `(stop - start, items)`.
-ScoreBlock = Callable[[int, int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -26,34 +24,37 @@ class Ranking:
     top: np.ndarray
 
 
-def rank_targets(score_block: ScoreBlock, targets: np.ndarray, seen: csr_matrix, k: int = 10, block: int = 1024) -> Ranking:
+def rank_targets(scores: Iterable[np.ndarray], targets: np.ndarray, seen: csr_matrix, k: int = 10) -> Ranking:
     """Rank every item for every user, those already seen removed, and find the targets.
 
-    `targets` are item indices, shape `(users,)`; -1 is an item that the model cannot know, ranked behind all others. `seen` has a stored
+    `scores` yields blocks `(some users, items)` that follow the users' order. `targets` are item indices, shape `(users,)`; -1 is an item that the model cannot know, ranked behind all others. `seen` has a stored
     entry for every item not to be recommended, shape `(users, items)`; the target itself is never removed, even when it was seen. Ties are
     pessimistic: every other item with the target's score stands before it, so that a constant score earns nothing.
     Raises ValueError where a score is NaN, since no comparison could place it.
     """
     users, items = seen.shape
     ranks, top = np.full(users, items, dtype=np.int64), np.full((users, min(k, items)), -1, dtype=np.int64)
-    for start in range(0, users, block):
-        stop = min(start + block, users)
-        scores = np.array(score_block(start, stop), dtype=np.float32)  # (block, items), a copy
-        if scores.shape != (stop - start, items) or np.isnan(scores).any():
+    start = 0
+    for block in scores:
+        stop = start + len(block)
+        if block.shape[1:] != (items,) or stop > users or np.isnan(block).any():
             raise ValueError(
-                f"Scores must have shape {(stop - start, items)} and hold no NaN. Received shape {scores.shape} with "
-                f"{int(np.isnan(scores).sum())} NaN. Check the training loss: a run that diverged scores NaN."
+                f"Scores must cover {users} users and {items} items and hold no NaN. Received users {start} to {stop}, shape {block.shape}, "
+                f"{int(np.isnan(block).sum())} NaN. A training run that diverged scores NaN: look at its loss."
             )
+        unseen = np.array(block, dtype=np.float32)  # (block, items), a copy
         known = np.flatnonzero(targets[start:stop] >= 0)  # (known,)
         wanted = targets[start:stop][known]
-        target_scores = scores[known, wanted]
-        rows, columns = seen[start:stop].nonzero()
-        scores[rows, columns] = -np.inf
-        scores[known, wanted] = target_scores
-        ranks[start + known] = (scores[known] >= target_scores[:, None]).sum(axis=1) - 1
-        best = np.argpartition(-scores, top.shape[1] - 1, axis=1)[:, : top.shape[1]]
-        best = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable"), axis=1)
-        top[start:stop] = np.where(np.isfinite(np.take_along_axis(scores, best, axis=1)), best, -1)
+        target_scores = unseen[known, wanted]
+        unseen[seen[start:stop].nonzero()] = -np.inf
+        unseen[known, wanted] = target_scores
+        ranks[start + known] = (unseen[known] >= target_scores[:, None]).sum(axis=1) - 1
+        best = np.argpartition(-unseen, top.shape[1] - 1, axis=1)[:, : top.shape[1]]
+        best = np.take_along_axis(best, np.argsort(-np.take_along_axis(unseen, best, axis=1), axis=1, kind="stable"), axis=1)
+        top[start:stop] = np.where(np.isfinite(np.take_along_axis(unseen, best, axis=1)), best, -1)
+        start = stop
+    if start != users:
+        raise ValueError(f"Scores must cover {users} users. Received {start}.")
     return Ranking(ranks, top)
 
 

@@ -14,19 +14,19 @@ def _rank_naively(scores: np.ndarray, target: int, seen: set[int]) -> int:
     return sum(scores[item] >= scores[target] for item in others)
 
 
-def test_ranks_equal_a_naive_walk_over_all_unseen_items_in_any_block_size():
+def test_ranks_equal_a_naive_walk_over_all_unseen_items_however_scores_are_cut_in_blocks():
     generator = np.random.default_rng(0)
     scores = generator.integers(0, 6, (40, 15)).astype(float)  # many ties
     seen = csr_matrix(generator.random((40, 15)) < 0.3)
     targets = generator.integers(0, 15, 40)
     naive = [_rank_naively(scores[user], targets[user], set(seen[user].indices)) for user in range(40)]
-    for block in (1, 7, 64):
-        assert metrics.rank_targets(lambda start, stop: scores[start:stop], targets, seen, block=block).ranks.tolist() == naive
+    for blocks in (1, 7, 40):
+        assert metrics.rank_targets(np.array_split(scores, blocks), targets, seen).ranks.tolist() == naive
 
 
 def test_a_constant_score_earns_nothing_and_an_unknown_target_ranks_last():
     seen = csr_matrix((2, 20))
-    ranking = metrics.rank_targets(lambda start, stop: np.ones((stop - start, 20)), np.array([0, -1]), seen)
+    ranking = metrics.rank_targets([np.ones((2, 20))], np.array([0, -1]), seen)
     assert ranking.ranks.tolist() == [19, 20]
     assert metrics.hits(ranking.ranks).tolist() == [0, 0]
 
@@ -34,15 +34,19 @@ def test_a_constant_score_earns_nothing_and_an_unknown_target_ranks_last():
 def test_seen_items_are_never_listed_unless_seen_again_as_the_target():
     scores = np.array([[5.0, 4.0, 3.0, 2.0]])
     seen = csr_matrix(np.array([[1, 1, 0, 0]]))
-    ranking = metrics.rank_targets(lambda start, stop: scores, np.array([1]), seen, k=4)
+    ranking = metrics.rank_targets([scores], np.array([1]), seen, k=4)
     assert ranking.ranks.tolist() == [0]  # item 0 is removed, item 1 is the target and stays
     assert ranking.top.tolist() == [[1, 2, 3, -1]]
     assert metrics.coverage(ranking.top, items=4) == 0.75
 
 
-def test_ranking_refuses_nan_scores():
-    with pytest.raises(ValueError, match=r"hold no NaN. Received shape .* with 3 NaN"):
-        metrics.rank_targets(lambda start, stop: np.full((1, 3), np.nan), np.array([0]), csr_matrix((1, 3)))
+def test_ranking_refuses_nan_scores_and_missing_or_surplus_users():
+    with pytest.raises(ValueError, match=r"hold no NaN. Received users 0 to 1, shape \(1, 3\), 3 NaN"):
+        metrics.rank_targets([np.full((1, 3), np.nan)], np.array([0]), csr_matrix((1, 3)))
+    with pytest.raises(ValueError, match=r"must cover 2 users. Received 1."):
+        metrics.rank_targets([np.ones((1, 3))], np.array([0, 0]), csr_matrix((2, 3)))
+    with pytest.raises(ValueError, match=r"must cover 1 users and 3 items .* Received users 0 to 2"):
+        metrics.rank_targets([np.ones((2, 3))], np.array([0]), csr_matrix((1, 3)))
 
 
 def test_hits_and_ndcg_by_hand():

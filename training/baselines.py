@@ -1,0 +1,95 @@
+"""What a model must beat: simple methods fitted on exactly the rows that the model sees.
+
+A recommender baseline is fitted on `interactions`, a CSR matrix `(users, items)` of event counts, and scores users given as rows of the
+same width: `scores(rows) -> (users, items)`.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.sparse import csr_matrix, diags
+
+Scorer = Callable[[csr_matrix], np.ndarray]
+
+#: EASE inverts a dense `(items, items)` matrix: beyond this, memory and time are no longer small.
+EASE_ITEMS = 15_000
+
+
+def interactions(item_index: list[np.ndarray], items: int) -> csr_matrix:
+    """Event counts `(users, items)` from each user's item indices; -1 (not in the catalogue) is left out."""
+    users = np.repeat(np.arange(len(item_index)), [len(row) for row in item_index])
+    columns = np.concatenate([np.empty(0, np.int64), *item_index])
+    known = columns >= 0
+    ones = np.ones(int(known.sum()), np.float32)
+    return csr_matrix((ones, (users[known], columns[known])), shape=(len(item_index), items), dtype=np.float32)
+
+
+def popularity(train: csr_matrix) -> Scorer:
+    """Items by number of events; the same for everybody."""
+    counts = np.asarray(train.sum(axis=0)).ravel()
+    return lambda rows: np.broadcast_to(counts, rows.shape)
+
+
+def item_knn(train: csr_matrix, neighbours: int = 100) -> Scorer:
+    """Sum of cosine similarities to the items of the user's history, each item with its nearest `neighbours` alone."""
+    unit = _binary(train)
+    norms = np.sqrt(np.asarray(unit.sum(axis=0)).ravel())
+    unit = (unit @ diags(np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0))).tocsr()
+    similarity = (unit.T @ unit).tolil()
+    similarity.setdiag(0)
+    similarity = similarity.tocsr()
+    similarity.eliminate_zeros()
+    for item in range(similarity.shape[0]):  # keep the nearest of each item
+        row = similarity.data[similarity.indptr[item] : similarity.indptr[item + 1]]
+        if len(row) > neighbours:
+            row[row < np.partition(row, -neighbours)[-neighbours]] = 0
+    similarity.eliminate_zeros()
+    nearest = similarity.T.tocsr()
+    return lambda rows: (_binary(rows) @ nearest).toarray()
+
+
+def ease(train: csr_matrix, l2: float = 100.0) -> Scorer:
+    """Embarrassingly shallow autoencoder: the closed-form linear item-item model without a diagonal (Steck, WWW 2019)."""
+    from scipy.linalg import cho_factor, cho_solve
+
+    seen = _binary(train)
+    gram = (seen.T @ seen).toarray().astype(np.float32)
+    gram[np.diag_indices_from(gram)] += l2
+    inverse = cho_solve(cho_factor(gram, overwrite_a=True, check_finite=False), np.eye(len(gram), dtype=np.float32), check_finite=False)
+    weights = inverse / -np.diag(inverse)
+    weights[np.diag_indices_from(weights)] = 0.0
+    return lambda rows: _binary(rows) @ weights
+
+
+def base_rate(truth: np.ndarray, classes: int) -> np.ndarray:
+    """Share of each class, `(classes,)`; one is added to every count, so that no class is impossible."""
+    counts = np.bincount(truth, minlength=classes) + 1.0
+    return counts / counts.sum()
+
+
+def trait_regression(train: csr_matrix, truth: np.ndarray, test: csr_matrix, classes: int) -> np.ndarray:
+    """Class probabilities `(test rows, classes)` by logistic regression on log item counts, rows scaled to unit length."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import normalize
+
+    model = LogisticRegression(C=10.0, max_iter=300).fit(normalize(train.log1p()), truth)
+    probabilities = np.zeros((test.shape[0], classes))
+    probabilities[:, model.classes_] = model.predict_proba(normalize(test.log1p()))
+    return probabilities
+
+
+def t_learner(covariates: np.ndarray, outcome: np.ndarray, is_treated: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
+    """Predicted uplift `(asked rows,)`: gradient boosting on each arm, the difference of the two probabilities."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    def arm(rows: np.ndarray) -> np.ndarray:
+        if len(np.unique(outcome[rows])) < 2:
+            return np.full(len(asked), outcome[rows].mean())
+        model = HistGradientBoostingClassifier(max_iter=100, learning_rate=0.05, max_leaf_nodes=15, random_state=seed)
+        return model.fit(covariates[rows], outcome[rows]).predict_proba(asked)[:, 1]
+
+    return arm(is_treated) - arm(~is_treated)
+
+
+def _binary(matrix: csr_matrix) -> csr_matrix:
+    return csr_matrix((np.ones_like(matrix.data), matrix.indices, matrix.indptr), shape=matrix.shape)

@@ -1,0 +1,104 @@
+"""What a model may learn from, and what it is asked: the protocols of `portrait evaluate`.
+
+Both recommendation protocols give every asked user one target, an item, and the history known at that moment. The last thing a user did
+is unknown to the model by construction: a question's history ends before its target, and training ends before every target.
+An item counts as seen once it stands in the history, but a target is never removed from the candidates: where a user repeats an item, that
+repetition is asked for.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.histories import Histories
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Users with what was known of them, and the item each then chose: `histories` of `(users,)`, `targets` `(users,)` item ids."""
+
+    histories: Histories
+    targets: np.ndarray
+
+
+@dataclass(frozen=True)
+class Split:
+    """Histories to train on, questions to choose epochs by, and questions to be asked once."""
+
+    train: Histories
+    validation: Questions
+    test: Questions
+
+
+def leave_one_out(histories: Histories) -> Split:
+    """Each user's last event is the test target and the one before it the validation target; all earlier ones train.
+
+    The test history holds the validation target, the weights never saw it. Users with fewer than three events only train, with all
+    their events. Order is the histories' own: equal times keep the order in which the shop delivered them.
+    """
+    asked = np.flatnonzero(histories.lengths >= 3)
+    kept = histories[asked]
+    held_out = np.where(histories.lengths >= 3, 2, 0)
+    train = _first(histories, histories.lengths - held_out)
+    return Split(
+        train,
+        Questions(kept.without_last(2), np.array([items[-2] for items in kept.item_ids], object)),
+        Questions(kept.without_last(1), np.array([items[-1] for items in kept.item_ids], object)),
+    )
+
+
+def time_split(histories: Histories, train_share: float = 0.8) -> Split:
+    """One moment for everybody: `train_share` of all events lie before the test cut, and as large a share of those before
+    the validation cut.
+
+    A question's target is the user's first event at or after the cut with an item that is new to the user; its history is everything
+    before the cut. Users without a history or without such an event are not asked. Weights learn from events before the validation cut,
+    validation targets lie between the two cuts, and the test history reaches up to the test cut.
+    """
+    times = np.sort(np.concatenate([np.empty(0, np.int64), *histories.times_us]))
+    test_cut = _cut(times, train_share)
+    validation_cut = _cut(times[times < test_cut], train_share)
+    return Split(
+        histories.before(validation_cut),
+        _first_new_items(histories.before(test_cut), validation_cut),
+        _first_new_items(histories, test_cut),
+    )
+
+
+def targets_sha256(user_ids: Iterable[str], targets: Iterable[object]) -> str:
+    """SHA-256 of the UTF-8 lines `user<TAB>target`, sorted by code point and joined by a newline, without one at the end."""
+    lines = sorted(f"{user}\t{target}" for user, target in zip(user_ids, targets, strict=True))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def folds_of(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """The fold of each row, `(rows,)` in `0 .. folds - 1`: shuffled by seed, every label spread evenly over the folds."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    by_label = order[np.argsort(np.unique(labels, return_inverse=True)[1][order], kind="stable")]
+    fold = np.empty(len(labels), np.int64)
+    fold[by_label] = np.arange(len(labels)) % folds
+    return fold
+
+
+def _cut(sorted_times: np.ndarray, share: float) -> int:
+    return int(sorted_times[min(int(len(sorted_times) * share), len(sorted_times) - 1)]) if len(sorted_times) else 0
+
+
+def _first_new_items(histories: Histories, cut_us: int) -> Questions:
+    known, users, targets = histories.before(cut_us), [], []
+    for user, (items, before) in enumerate(zip(histories.item_ids, known.item_ids, strict=True)):
+        seen = set(before)
+        target = next((item for item in items[len(before) :] if item not in seen), None)
+        if seen and target is not None:
+            users.append(user)
+            targets.append(target)
+    return Questions(known[np.array(users, np.int64)], np.array(targets, object))
+
+
+def _first(histories: Histories, counts: np.ndarray) -> Histories:
+    def cut(columns: list[np.ndarray]) -> list[np.ndarray]:
+        return [column[:count] for column, count in zip(columns, counts, strict=True)]
+
+    return Histories(histories.user_ids, cut(histories.item_ids), cut(histories.event_types), cut(histories.times_us))
