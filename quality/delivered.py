@@ -73,7 +73,9 @@ def schema_groups(connection: "duckdb.DuckDBPyConnection", table: LandingTable, 
             with schemas as (
                 select
                     file_name,
-                    string_agg(concat_ws(':', name, type, duckdb_type, converted_type, logical_type, num_children), ',' order by column_id) as signature,
+                    string_agg(
+                        concat_ws(':', name, type, duckdb_type, converted_type, logical_type, num_children), ',' order by column_id
+                    ) as signature,
                 from parquet_schema(?)
                 group by file_name
             )
@@ -89,8 +91,8 @@ def schema_groups(connection: "duckdb.DuckDBPyConnection", table: LandingTable, 
             if name not in columns:
                 file = Path(paths[0])
                 raise DeliveryRefused(
-                    f"Every file of {table.name} must have the column {name}. Received {table.name}/{file.parent.name}/{file.name} without it "
-                    f"(it has {', '.join(sorted(columns))}). Add the column to that file and load again; nothing was changed."
+                    f"Every file of {table.name} must have the column {name}. Received {table.name}/{file.parent.name}/{file.name} "
+                    f"without it (it has {', '.join(sorted(columns))}). Add the column to that file and load again; nothing was changed."
                 )
     return [paths for (paths,) in groups]
 

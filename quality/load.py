@@ -46,7 +46,8 @@ class LoadReport:
         for name, load in self.tables.items():
             quarantined = sum(load.quarantined.values())
             lines.append(
-                f"  {name}: {load.rows_in} rows in = {load.accepted} accepted + {quarantined} quarantined + {load.exact_duplicates} exact duplicates"
+                f"  {name}: {load.rows_in} rows in = {load.accepted} accepted + {quarantined} quarantined "
+                f"+ {load.exact_duplicates} exact duplicates"
             )
             lines += [f"    {rule}: {count}" for rule, count in load.quarantined.items()]
         return "\n".join(lines + [f"  {name}: not delivered ({reason})" for name, reason in self.missing.items()])
@@ -79,9 +80,7 @@ def load_window(landing_dir: Path, start: date, end: date) -> LoadReport:
     return LoadReport(start, end, tables, absent)
 
 
-def _replace_table(
-    connection: "duckdb.DuckDBPyConnection", table: LandingTable, files: list[DayFile], start: date, end: date
-) -> TableLoad:
+def _replace_table(connection: "duckdb.DuckDBPyConnection", table: LandingTable, files: list[DayFile], start: date, end: date) -> TableLoad:
     window = {"name": table.name, "start": start, "end": end}
     connection.execute(f"delete from landing.{table.name} where ds >= $start and ds < $end", {"start": start, "end": end})
     for books in ("quarantine.rows", "landing._loads"):
@@ -130,15 +129,17 @@ def _stage(connection: "duckdb.DuckDBPyConnection", table: LandingTable, files: 
 def _accept(connection: "duckdb.DuckDBPyConnection", table: LandingTable) -> None:
     """Moves `staged` on: broken rows to quarantine, one row of every key and day to the landing table.
 
-    Of rows with the same key in a day, exact copies are dropped first; then the latest `received_at` wins, else the last in file order, and the others
-    are superseded.
+    Of rows with the same key in a day, exact copies are dropped first; then the latest `received_at` wins, else the last in file order,
+    and the others are superseded.
     """
     columns = [f'"{column.name}"' for column in table.columns] + (["covariates"] if table.free_prefix else [])
     key = ", ".join(["ds", *(f'"{name}"' for name in table.key)])
     for name in table.key:
         if table.column(name).nullable:
             whole_row = ", ".join(f"coalesce({column}::varchar, chr(0))" for column in columns)
-            connection.execute(f'update staged set "{name}" = md5(concat_ws(chr(31), {whole_row})) where "{name}" is null and broken is null')
+            connection.execute(
+                f'update staged set "{name}" = md5(concat_ws(chr(31), {whole_row})) where "{name}" is null and broken is null'
+            )
     connection.execute(
         f"""
         insert into quarantine.rows
@@ -194,7 +195,7 @@ def _accounted(connection: "duckdb.DuckDBPyConnection", window: dict) -> TableLo
     quarantined = dict(rules)
     if rows_in != accepted + sum(quarantined.values()) + duplicates:
         raise RowsLost(
-            f"Rows in must equal accepted, quarantined and exact duplicates together. Received {rows_in} rows of {window['name']} and accounted "
-            f"for {accepted} + {sum(quarantined.values())} + {duplicates}. Nothing was changed; report this with the files."
+            f"Rows in must equal accepted, quarantined and exact duplicates together. Received {rows_in} rows of {window['name']} and "
+            f"accounted for {accepted} + {sum(quarantined.values())} + {duplicates}. Nothing was changed; report this with the files."
         )
     return TableLoad(int(rows_in), int(accepted), quarantined, int(duplicates), quarantined.get(SUPERSEDED, 0))

@@ -62,7 +62,7 @@ def _string_rules(column: Column) -> list[Rule]:
         rules.append(Rule(f"{name}_empty", f"trim(\"{name}\") = ''", f"{name} is an empty string"))
     if name in ALLOWED:
         allowed = ", ".join(f"'{value}'" for value in ALLOWED[name])
-        rules.append(Rule(f"{name}_unknown", f"trim(\"{name}\") <> '' and \"{name}\" not in ({allowed})", f"{name} is not one of {allowed}"))
+        rules.append(Rule(f"{name}_unknown", f'trim("{name}") <> \'\' and "{name}" not in ({allowed})', f"{name} is not one of {allowed}"))
     return rules
 
 
@@ -71,15 +71,21 @@ def _time_rules(column: Column) -> list[Rule]:
     rules = [Rule(f"{name}_before_shop", f"\"{name}\" < timestamp '{SHOP_OPENED}'", f"{name} lies before {SHOP_OPENED}")]
     if name not in _MAY_LIE_AHEAD:
         latest = f"ds + interval 1 day + interval '{FUTURE_TOLERANCE}'"
-        rules.append(Rule(f"{name}_in_future", f'"{name}" > {latest}', f"{name} lies more than {FUTURE_TOLERANCE} after the day that brought it"))
+        rules.append(
+            Rule(f"{name}_in_future", f'"{name}" > {latest}', f"{name} lies more than {FUTURE_TOLERANCE} after the day that brought it")
+        )
     return rules
 
 
 def _number_rules(column: Column) -> list[Rule]:
     name, value = column.name, f'"{column.name}"::double'
-    rules = [Rule(f"{name}_not_finite", f"not isfinite({value})", f"{name} is NaN or infinite")]
+    rules = []
+    if column.kind == "float":
+        rules.append(Rule(f"{name}_not_finite", f"not isfinite({value})", f"{name} is NaN or infinite"))
     if name == "propensity":
-        rules.append(Rule("propensity_outside_0_1", f"isfinite({value}) and not ({value} > 0 and {value} <= 1)", "propensity is not in (0, 1]"))
+        rules.append(
+            Rule("propensity_outside_0_1", f"isfinite({value}) and not ({value} > 0 and {value} <= 1)", "propensity is not in (0, 1]")
+        )
     if name in RANGES:
         low, high = RANGES[name]
         if low == 0:

@@ -1,6 +1,6 @@
 """The warehouse: one DuckDB file, opened by one process at a time, that always holds every landing table.
 
-Schemas: `landing` (the tables of `sources/landing.py`, the ledger `_loads` and the list `_absent`) and `quarantine` (`rows`). dbt adds its own.
+Schemas: `landing` (the tables of `sources/landing.py`, the ledger `_loads`, the list `_absent`), `quarantine` (`rows`); dbt adds its own.
 """
 
 from collections.abc import Iterator
@@ -77,10 +77,12 @@ def open_warehouse() -> Iterator["duckdb.DuckDBPyConnection"]:
         ) from None
     try:
         connection.execute("set timezone = 'UTC'")
+        connection.begin()
         connection.execute(_BOOKS)
         for table in LANDING.values():
             columns = ", ".join(f'"{name}" {kind}' for name, kind in landing_columns(table).items())
             connection.execute(f"create table if not exists landing.{table.name} ({columns})")
+        connection.commit()
         yield connection
     finally:
         connection.close()
@@ -89,4 +91,6 @@ def open_warehouse() -> Iterator["duckdb.DuckDBPyConnection"]:
 def check_window(start: date, end: date) -> None:
     """Raises WindowInvalid unless `[start, end)` holds at least one day."""
     if start >= end:
-        raise WindowInvalid(f"A window [start, end) must hold at least one day. Received start {start}, end {end}. For one day, end is the day after.")
+        raise WindowInvalid(
+            f"A window [start, end) must hold at least one day. Received start {start}, end {end}. For one day, end is the day after."
+        )

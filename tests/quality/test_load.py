@@ -1,0 +1,274 @@
+"""A day replaces itself, every row is accounted for, and a refused or killed load changes nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from quality import load
+from quality.errors import DeliveryRefused, RowsLost, WarehouseBusy, WindowInvalid
+from quality.load import load_window
+from quality.warehouse import landing_columns, open_warehouse
+from settings import ROOT
+from sources.landing import LANDING
+from tests.quality.delivery import DAY, NEXT_DAY, NOON, VALID, at, row, write_day
+
+THIRD_DAY = date(2024, 5, 3)
+
+
+def _content(query: str = "") -> list[tuple]:
+    """Every row of the landing tables, the quarantine and the ledger, in an order of their own."""
+    with open_warehouse() as connection:
+        tables = [query] if query else [*(f"landing.{name}" for name in LANDING), "quarantine.rows", "landing._loads", "landing._absent"]
+        return [row for table in tables for row in connection.execute(f"from {table} order by all").fetchall()]
+
+
+def test_rows_in_are_accepted_quarantined_or_exact_duplicates(house: Path) -> None:
+    later = at("2024-05-01 13:00")
+    write_day(
+        house,
+        "events",
+        [
+            row("events", event_id="e1"),
+            row("events", event_id="e1"),  # exact duplicate
+            row("events", event_id="e2", quantity=1.0, received_at=later),  # the later received_at wins over file order
+            row("events", event_id="e2", quantity=7.0),
+            row("events", event_id="e3", quantity=-1.0),
+            row("events", event_id="e4"),
+        ],
+    )
+    loaded = load_window(house / "landing", DAY, NEXT_DAY)
+    events = loaded.tables["events"]
+    assert (events.rows_in, events.accepted, events.exact_duplicates, events.superseded) == (6, 3, 1, 1)
+    assert events.quarantined == {"quantity_negative": 1, "superseded": 1}
+    assert "  events: 6 rows in = 3 accepted + 2 quarantined + 1 exact duplicates\n    quantity_negative: 1\n" in loaded.as_text()
+    assert "  users: not delivered (no folder users/ in the delivery)" in loaded.as_text()
+    assert [(r[0], r[8]) for r in _content("landing.events")] == [("e1", 2.0), ("e2", 1.0), ("e4", 2.0)]
+    assert _content("landing._loads") == [("events", DAY, 6, 3, 2, 1)]
+
+
+def test_without_received_at_the_last_row_in_file_order_wins(house: Path) -> None:
+    write_day(house, "items", [row("items", price=1.0), row("items", price=2.0)], part=0)
+    write_day(house, "items", [row("items", price=3.0), row("items", price=1.0)], part=1)
+    items = load_window(house / "landing", DAY, NEXT_DAY).tables["items"]
+    assert (items.accepted, items.exact_duplicates, items.superseded) == (1, 1, 2)
+    assert [r[5] for r in _content("landing.items")] == [1.0]
+
+
+def test_a_correction_on_a_later_day_keeps_both_rows_and_when_each_became_known(house: Path) -> None:
+    write_day(house, "users", [row("users", city="Lund")])
+    write_day(house, "users", [row("users", city="Malmö")], ds=NEXT_DAY)
+    load_window(house / "landing", DAY, THIRD_DAY)
+    stored = [(r[3], r[-2], r[-1]) for r in _content("landing.users")]
+    assert stored == [("Lund", DAY, at("2024-05-02")), ("Malmö", NEXT_DAY, at("2024-05-03"))]
+
+
+def test_a_day_loaded_twice_is_there_once_and_a_redelivered_day_replaces_it(house: Path) -> None:
+    write_day(house, "events", [row("events"), row("events", event_id="e2", quantity=-1.0)])
+    load_window(house / "landing", DAY, NEXT_DAY)
+    first = _content()
+    load_window(house / "landing", DAY, NEXT_DAY)
+    assert _content() == first
+    write_day(house, "events", [row("events", event_id="e9")])
+    load_window(house / "landing", DAY, NEXT_DAY)
+    assert [r[0] for r in _content("landing.events")] == ["e9"]
+    assert _content("quarantine.rows") == []
+
+
+def test_the_order_and_size_of_loads_do_not_change_what_is_stored(house: Path) -> None:
+    days = [DAY, NEXT_DAY, THIRD_DAY]
+    shapes = [{"x_age": 3}, {"x_age": 3.5, "x_city": "Lund"}, {"x_city": 7, "cost": "0.5"}]  # types and columns differ from day to day
+    for ds, cells in zip(days, shapes, strict=True):
+        write_day(house, "campaign_exposures", [row("campaign_exposures", **cells)], ds=ds)
+        write_day(house, "events", [row("events"), row("events"), row("events", event_id=None)], ds=ds)
+    end = date(2024, 5, 4)
+    load_window(house / "landing", DAY, end)
+    together = _content()
+    for ds in (THIRD_DAY, DAY, NEXT_DAY, DAY):
+        load_window(house / "landing", ds, date.fromordinal(ds.toordinal() + 1))
+    assert _content() == together
+    assert [r[-3] for r in _content("landing.campaign_exposures")] == ['{"x_age":3.0}', '{"x_age":3.5,"x_city":"Lund"}', '{"x_city":7.0}']
+
+
+def test_other_days_and_undelivered_tables_are_left_alone(house: Path) -> None:
+    write_day(house, "events", [row("events", event_id="e1")])
+    write_day(house, "events", [row("events", event_id="e2")], ds=NEXT_DAY)
+    write_day(house, "users", [row("users")])
+    load_window(house / "landing", DAY, THIRD_DAY)
+    (house / "landing" / "users").rename(house / "users")
+    (house / "landing" / "events" / f"ds={DAY}" / "part-0.parquet").unlink()
+    write_day(house, "items", [row("items")])
+    load_window(house / "landing", DAY, NEXT_DAY)
+    assert [r[0] for r in _content("landing.events")] == ["e2"]
+    assert [r[0] for r in _content("landing.users")] == ["u1"]
+
+
+def test_a_null_event_id_becomes_a_hash_of_all_columns(house: Path) -> None:
+    anonymous = row("events", event_id=None)
+    write_day(house, "events", [anonymous, anonymous, anonymous | {"quantity": 3.0}])
+    events = load_window(house / "landing", DAY, NEXT_DAY).tables["events"]
+    assert (events.accepted, events.exact_duplicates) == (2, 1)
+    ids = [r[0] for r in _content("landing.events")]
+    assert all(len(name) == 32 for name in ids)
+    write_day(house, "events", [anonymous], ds=NEXT_DAY)
+    load_window(house / "landing", NEXT_DAY, THIRD_DAY)
+    assert {r[0] for r in _content("landing.events")} == set(ids)  # the same row on another day is the same event
+
+
+def test_only_x_columns_travel_and_only_where_the_table_keeps_them(house: Path) -> None:
+    write_day(house, "campaign_exposures", [row("campaign_exposures", x_seg="a", x_recency=2, x_gap=float("nan"), note="dropped")])
+    write_day(house, "events", [row("events", x_seg="a")])
+    load_window(house / "landing", DAY, NEXT_DAY)
+    assert [r[-3] for r in _content("landing.campaign_exposures")] == ['{"x_recency":2.0,"x_seg":"a"}']
+    with open_warehouse() as connection:
+        columns = [name for name, *_ in connection.execute("describe landing.events").fetchall()]
+    assert columns == [*LANDING["events"].names, "ds", "known_at"]
+
+
+def test_numbers_and_times_written_as_text_are_read_and_offsets_become_utc(house: Path) -> None:
+    write_day(
+        house, "events", [row("events", event_id=17, quantity="3", occurred_at="2024-05-01T10:00:00+02:00", received_at="2024-05-01 09:00")]
+    )
+    load_window(house / "landing", DAY, NEXT_DAY)
+    stored = _content("landing.events")[0]
+    assert (stored[0], stored[4], stored[5], stored[8]) == ("17", at("2024-05-01 08:00"), at("2024-05-01 09:00"), 3.0)
+
+
+def test_the_shops_own_known_at_does_not_replace_when_we_knew(house: Path) -> None:
+    write_day(house, "user_traits", [row("user_traits")])
+    load_window(house / "landing", DAY, NEXT_DAY)
+    with open_warehouse() as connection:
+        stored = connection.execute("select shop_known_at, known_at from landing.user_traits").fetchone()
+    assert stored == (at("2023-01-01"), at("2024-05-02"))
+
+
+def test_every_landing_table_exists_typed_even_in_an_empty_warehouse(house: Path) -> None:
+    with open_warehouse() as connection:
+        for table in LANDING.values():
+            described = {name: kind.lower() for name, kind, *_ in connection.execute(f"describe landing.{table.name}").fetchall()}
+            assert described == landing_columns(table)
+
+
+@pytest.mark.parametrize("table", LANDING)
+def test_a_file_without_a_required_column_is_refused_by_name_and_changes_nothing(house: Path, table: str) -> None:
+    write_day(house, table, [VALID[table]])
+    load_window(house / "landing", DAY, NEXT_DAY)
+    before = _content()
+    for column in LANDING[table].required:
+        write_day(house, table, [{name: value for name, value in VALID[table].items() if name != column} | {"other": 1}], part=1)
+        with pytest.raises(
+            DeliveryRefused, match=rf"Every file of {table} must have the column {column}\. Received {table}/ds=2024-05-01/part-1"
+        ):
+            load_window(house / "landing", DAY, NEXT_DAY)
+    assert _content() == before
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "corrupted"])
+def test_an_unreadable_file_is_refused_by_name_and_changes_nothing(house: Path, damage: str) -> None:
+    write_day(house, "events", [row("events")])
+    load_window(house / "landing", DAY, NEXT_DAY)
+    before = _content()
+    path = write_day(house, "events", [row("events", event_id=f"e{number}") for number in range(1000)], part=1)
+    whole = path.read_bytes()
+    path.write_bytes({"truncated": whole[:-20], "empty": b"", "corrupted": whole[:10] + bytes(200) + whole[210:]}[damage])
+    with pytest.raises(DeliveryRefused, match=r"Every file of events must be a whole Parquet file\. Received: .*part-1\.parquet"):
+        load_window(house / "landing", DAY, NEXT_DAY)
+    assert _content() == before
+
+
+def test_an_empty_folder_and_a_window_without_files_are_refused(house: Path) -> None:
+    (house / "landing").mkdir()
+    with pytest.raises(DeliveryRefused, match=r"A landing folder holds at least one table.*Received landing/ without any of users"):
+        load_window(house / "landing", DAY, NEXT_DAY)
+    write_day(house, "events", [row("events")])
+    with pytest.raises(DeliveryRefused, match=r"Received \[2024-05-02, 2024-05-03\) and no file in it"):
+        load_window(house / "landing", NEXT_DAY, THIRD_DAY)
+    (house / "landing" / "events" / "ds=yesterday").mkdir()
+    with pytest.raises(DeliveryRefused, match=r"named ds=YYYY-MM-DD\. Received events/ds=yesterday"):
+        load_window(house / "landing", DAY, NEXT_DAY)
+
+
+@pytest.mark.parametrize("end", [DAY, date(2024, 4, 30)])
+def test_a_window_without_a_day_raises(house: Path, end: date) -> None:
+    with pytest.raises(WindowInvalid, match=rf"at least one day\. Received start 2024-05-01, end {end}"):
+        load_window(house / "landing", DAY, end)
+
+
+def test_the_sources_own_reason_names_why_a_table_is_missing(house: Path) -> None:
+    write_day(house, "events", [row("events")])
+    (house / "landing" / "_delivery.json").write_text('{"missing": {"orders": "the publisher has no orders"}}')
+    report = load_window(house / "landing", DAY, NEXT_DAY)
+    assert report.missing["orders"] == "the publisher has no orders"
+    assert report.missing["users"] == "no folder users/ in the delivery"
+
+
+def test_a_load_that_loses_a_row_raises_and_changes_nothing(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_day(house, "events", [row("events"), row("events", event_id="e2")])
+    stage = load._stage
+
+    def losing(connection, table, files):
+        stage(connection, table, files)
+        connection.execute("delete from staged where event_id = 'e2'")
+
+    monkeypatch.setattr(load, "_stage", losing)
+    with pytest.raises(RowsLost, match=r"Received 2 rows of events and accounted for 1 \+ 0 \+ 0"):
+        load_window(house / "landing", DAY, NEXT_DAY)
+    assert _content() == []
+
+
+def test_empty_files_and_other_schemas_beside_them_load(house: Path) -> None:
+    path = write_day(house, "items", [row("items")])
+    pq.write_table(pq.read_table(path).slice(0, 0), path.with_name("part-1.parquet"))
+    pq.write_table(pa.table({"ITEM_ID": pa.array(["i2"])}), path.with_name("part-2.parquet"))
+    assert load_window(house / "landing", DAY, NEXT_DAY).tables["items"].accepted == 2
+
+
+def _load_in_a_process(house: Path, before_commit: str) -> subprocess.Popen:
+    script = f"""
+import os, sys, time
+from datetime import date
+from pathlib import Path
+from quality import load
+accounted = load._accounted
+def interrupted(connection, window):
+    {before_commit}
+    return accounted(connection, window)
+load._accounted = interrupted
+load.load_window(Path({str(house / "landing")!r}), date(2024, 5, 1), date(2024, 5, 2))
+"""
+    return subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, env=os.environ, stdout=subprocess.PIPE)
+
+
+def test_a_load_killed_before_its_end_leaves_nothing_and_a_second_one_equals_a_clean_run(house: Path) -> None:
+    write_day(house, "events", [row("events")])
+    load_window(house / "landing", DAY, NEXT_DAY)
+    before = _content()
+    write_day(house, "events", [row("events", event_id=f"e{number}", quantity=float(number % 3 - 1)) for number in range(3000)])
+    killed = _load_in_a_process(house, "os.kill(os.getpid(), 9)")
+    assert killed.wait() == -signal.SIGKILL
+    assert _content() == before
+    load_window(house / "landing", DAY, NEXT_DAY)
+    again = _content()
+    (house / "warehouse.duckdb").unlink()
+    load_window(house / "landing", DAY, NEXT_DAY)
+    assert again == _content()
+    assert len(_content("landing.events")) == 2000
+
+
+def test_a_warehouse_open_elsewhere_is_said_to_be_busy(house: Path) -> None:
+    write_day(house, "events", [row("events", received_at=NOON)])
+    other = _load_in_a_process(house, "print('open', flush=True); time.sleep(60)")
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"open\n"
+        with pytest.raises(WarehouseBusy, match=r"One process at a time may open the warehouse\. Received a lock held by another process"):
+            load_window(house / "landing", DAY, NEXT_DAY)
+    finally:
+        other.kill()
+        other.wait()
