@@ -1,0 +1,57 @@
+"""Every Feast object, generated from the mart contract: the only file that `feast apply` imports (`.feastignore` lists the rest).
+
+The views' ttl is unlimited: a row stands on every day on which a feature changes, so the newest row stays right until the next one, however
+old it is. Windows that have run empty have a row that says so.
+"""
+
+from datetime import timedelta
+
+from feast import Entity, FeatureService, FeatureView, Field, FileSource
+from feast.data_format import ParquetFormat
+from feast.feast_object import FeastObject
+from feast.types import Array, Bool, FeastType, Float64, Int64, String, UnixTimestamp
+from feast.value_type import ValueType
+
+from feature_repo.contract import CREATED_AT, FEATURES_AT, Kind, Mart, services, views
+from feature_repo.published import mart_dir
+
+UNLIMITED = timedelta(0)  # Feast's own sign for a row that never expires
+
+FEAST_TYPES: dict[Kind, FeastType] = {
+    "string": String,
+    "timestamp": UnixTimestamp,
+    "int": Int64,
+    "float": Float64,
+    "bool": Bool,
+    "string_list": Array(String),
+    "int_list": Array(Int64),
+    "float_list": Array(Float64),
+}
+
+
+def _view(mart: Mart, entity: Entity) -> FeatureView:
+    source = FileSource(
+        name=f"{mart.name}_source",
+        path=str(mart_dir(mart.name)),
+        file_format=ParquetFormat(),
+        timestamp_field=FEATURES_AT,
+        created_timestamp_column=CREATED_AT,
+    )
+    key = Field(name=mart.key, dtype=String)  # named here, so that Feast need not read a file to infer it
+    fields = [Field(name=column.name, dtype=FEAST_TYPES[column.kind], description=column.meaning) for column in mart.features]
+    return FeatureView(name=mart.name, entities=[entity], ttl=UNLIMITED, schema=[key, *fields], source=source, description=mart.meaning)
+
+
+def feast_objects() -> list[FeastObject]:
+    """Entities, views and services over the published Parquet of the current settings."""
+    entities = {name: Entity(name=name, join_keys=[f"{name}_id"], value_type=ValueType.STRING) for name in ("user", "item")}
+    feature_views = {name: _view(mart, entities[str(mart.entity)]) for name, mart in views().items()}
+    feature_services = [
+        FeatureService(name=name, features=[feature_views[view][list(features)] for view, features in chosen.items()])
+        for name, chosen in services().items()
+    ]
+    return [*entities.values(), *feature_views.values(), *feature_services]
+
+
+# `feast apply` collects the objects that are attributes of this module.
+globals().update({f"{type(thing).__name__}_{thing.name}": thing for thing in feast_objects()})
