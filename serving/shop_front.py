@@ -52,7 +52,8 @@ class ShopFront:
 
     def clock(self) -> datetime:
         """The midnight up to which records are loaded, by the published features: the house asks its models as of then."""
-        days = [path.name.removeprefix("day=") for path in (self.settings.offline_dir / "user_features").glob("day=*")]
+        views = ("user_features", "user_sequences", "item_features")
+        days = [path.name.removeprefix("day=") for view in views for path in (self.settings.offline_dir / view).glob("day=*")]
         if not days:
             raise NotServed("No features are published yet. Run the `ingest` DAG, or `portrait demo`.")
         return datetime.fromisoformat(max(days))

@@ -1,0 +1,124 @@
+"""Quality on public data sets by `portrait evaluate`, written to `docs/benchmarks.md`: `python -m benchmarks.quality [NAME ...]`.
+
+Each named run trains from scratch in a process of its own and leaves its JSON in `var/benchmarks/`; the page is written from all that are
+there. Nothing is chosen on a test set: these are the defaults that a user would run, one seed each unless said.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from settings import ROOT
+
+DATA = ROOT.parent / "shared" / "data"
+RESULTS = ROOT / "var" / "benchmarks"
+PAGE = ROOT / "docs" / "benchmarks.md"
+MARK = "<!-- written by benchmarks/quality.py from here on -->"
+
+RUNS: dict[str, tuple[str, list[str]]] = {
+    "shop-next-item": ("Simulated shop, next item, time split", ["recommender", "--source", "shop", "--protocol", "time-split"]),
+    "beauty-leave-one-out": (
+        "Amazon Beauty, next item, leave-one-out",
+        ["recommender", "--source", "amazon_sequences", "--data", str(DATA / "amazon_beauty"), "--protocol", "leave-one-out"],
+    ),
+    "online-retail-time-split": (
+        "Online Retail, next item, time split",
+        ["recommender", "--source", "online_retail", "--data", str(DATA / "online_retail"), "--protocol", "time-split"],
+    ),
+    "ml-1m-gender": (
+        "MovieLens-1M, gender from ratings, 5 folds",
+        ["traits", "--source", "movielens", "--data", str(DATA / "ml-1m"), "--trait", "gender", "--folds", "5"],
+    ),
+    "hillstrom-visit": (
+        "Hillstrom, women's e-mail against none, visit, one 50/50 split",
+        ["uplift", "--source", "landing", "--data", str(RESULTS / "hillstrom"), "--treatment", "womens_email", "--outcome", "visited"],
+    ),
+}
+
+
+def hillstrom_as_landing(folder: Path) -> None:
+    """The publisher's columns as `campaign_exposures`; pre-period columns become covariates `x_*`."""
+    import pandas as pd
+
+    raw = pd.read_csv(DATA / "hillstrom" / "hillstrom.csv.gz")
+    arms = {"Womens E-Mail": "womens_email", "Mens E-Mail": "mens_email", "No E-Mail": "control"}
+    table = pd.DataFrame(
+        {"campaign_id": "hillstrom", "user_id": [f"h{n:05}" for n in range(len(raw))], "assigned_at": "2008-03-20 00:00:00"}
+    )
+    table["treatment"] = raw["segment"].map(arms)
+    table["propensity"] = 1 / 3
+    table["visited"], table["converted"], table["spend"] = raw["visit"].astype(bool), raw["conversion"].astype(bool), raw["spend"]
+    table["outcome_at"] = "2008-04-03 00:00:00"
+    for name in ("recency", "history", "mens", "womens", "zip_code", "newbie", "channel", "history_segment"):
+        table[f"x_{name}"] = raw[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / "campaign_exposures.csv", index=False)
+
+
+def run(name: str, seed: int) -> dict[str, Any]:
+    """One evaluation in a process of its own, by the command that a user would type."""
+    out = RESULTS / f"{name}.json"
+    if name == "hillstrom-visit":
+        hillstrom_as_landing(RESULTS / "hillstrom")
+    command = [sys.executable, str(ROOT / "cli.py"), "evaluate", *RUNS[name][1], "--seed", str(seed), "--json", str(out)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    result = json.loads(out.read_text())
+    result["machine"] = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    result["date"] = datetime.now(UTC).date().isoformat()
+    out.write_text(json.dumps(result, indent=1))
+    return result
+
+
+def figure(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{value['mean']:.4f} ({value['low']:.4f} to {value['high']:.4f})"
+    return "" if value is None else f"{value:.4f}"
+
+
+def section(name: str, result: dict[str, Any]) -> str:
+    """One run as Markdown: what was asked, the figures beside the baselines', and how to repeat it."""
+    title, arguments = RUNS[name]
+    rows = {"Portrait": result["metrics"], **result["baselines"]}
+    keys = [key for key in result["metrics"] if any(row.get(key) is not None for row in rows.values())]
+    lines = ["| | " + " | ".join(keys) + " |", "| --- |" + " --- |" * len(keys)]
+    lines += [f"| {who} | " + " | ".join(figure(row.get(key)) for key in keys) + " |" for who, row in rows.items()]
+    counts = ", ".join(f"{key.replace('_', ' ')} {value:,}" for key, value in result["counts"].items() if isinstance(value, int))
+    shown = " ".join(argument.replace(f"{DATA}", "../shared/data").replace(f"{ROOT}/", "") for argument in arguments)
+    targets = result.get("targets_sha256")
+    return "\n".join(
+        [
+            f"### {title}",
+            "",
+            f"`portrait evaluate {shown} --seed {result['seeds'][0]}`, {result['date']}, {result['machine']}: "
+            f"{result['seconds']:.0f} s, {result['peak_memory_mb'] / 1024:.1f} GB. {counts}."
+            + (f" Targets `{targets[:16]}`." if targets else ""),
+            "",
+            *lines,
+            "",
+        ]
+    )
+
+
+def write_page() -> None:
+    """Keeps what stands above the mark, writes the rest anew."""
+    head = PAGE.read_text(encoding="utf-8").split(MARK)[0].rstrip() if PAGE.exists() else "# Benchmarks"
+    done = [(name, json.loads((RESULTS / f"{name}.json").read_text())) for name in RUNS if (RESULTS / f"{name}.json").exists()]
+    PAGE.write_text("\n".join([head, "", MARK, "", *(section(name, result) for name, result in done)]), encoding="utf-8")
+
+
+def main(names: list[str]) -> None:
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for name in names or RUNS:
+        print(f"{name} ...", flush=True)
+        result = run(name, seed=7)
+        print(f"{name}: " + ", ".join(f"{key} {figure(value)}" for key, value in result["metrics"].items()), flush=True)
+        write_page()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
