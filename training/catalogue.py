@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,11 @@ class Catalogue:
 
     def index_of(self, item_ids: np.ndarray) -> np.ndarray:
         """Place of each id in the catalogue, -1 where it is not in it; same shape, int64."""
-        return pd.Index(self.item_ids).get_indexer(pd.Index(np.asarray(item_ids, object)))
+        return self._index.get_indexer(pd.Index(np.asarray(item_ids, object)))
+
+    @cached_property
+    def _index(self) -> pd.Index:
+        return pd.Index(self.item_ids)
 
     @property
     def top_category(self) -> np.ndarray:
@@ -42,7 +47,7 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class ItemContent:
-    """Content of the items as numbers: `dense` `(items, dense)` float32; `category_ids` `(items, levels)` and `brand_ids` `(items,)`, 0 = unknown."""
+    """Content as numbers: `dense` `(items, dense)` float32, `category_ids` `(items, levels)`, `brand_ids` `(items,)`; id 0 is unknown."""
 
     dense: np.ndarray
     category_ids: np.ndarray

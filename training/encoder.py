@@ -15,11 +15,12 @@ import keras
 import numpy as np
 import pandas as pd
 
-from training.catalogue import CATEGORY_LEVELS, Catalogue, content_of
+from training.catalogue import Catalogue, content_of
 from training.encoder_config import EncoderConfig
-from training.fitting import Validation, fit_next_item
+from training.fitting import fit_next_item
 from training.histories import Histories
 from training.layers import RESERVED, CausalBlock, ItemEncoder, content_table, unit
+from training.splits import Questions
 from training.windows import EVENT_TYPE_IDS, GAP_BUCKETS, newest_steps, packed_windows, steps_of
 
 INPUTS = ("items", "types", "gaps", "segments", "positions")
@@ -106,14 +107,10 @@ class TrainedEncoder:
         size = 256
         for start in range(0, len(counts), size):
             chosen = np.arange(start, min(start + size, len(counts)))
-            padded = np.resize(chosen, size)  # one shape only, so that nothing is compiled twice
-            states = keras.ops.convert_to_numpy(self._predict({name: rows[name][padded] for name in INPUTS}))
+            states = keras.ops.convert_to_numpy(self.network({name: rows[name][chosen] for name in INPUTS}, training=False))
             last = states[np.arange(len(chosen)), np.maximum(counts[chosen] - 1, 0)]
             vectors[chosen] = last / np.sqrt((last**2).sum(-1, keepdims=True) + 1e-12) * (counts[chosen] > 0)[:, None]
         return vectors
-
-    def _predict(self, rows: dict[str, np.ndarray]) -> Any:
-        return self.network.predict_on_batch(rows)
 
     def save(self, path: Path) -> None:
         """Writes `encoder.json`, `encoder.weights.h5`, `catalogue.parquet` and `curves.json` into the folder `path`."""
@@ -153,7 +150,7 @@ def train_encoder_network(
     config: EncoderConfig,
     seed: int,
     log: Callable[[str], None] | None = None,
-    validation: Validation | None = None,
+    validation: Questions | None = None,
 ) -> TrainedEncoder:
     """An encoder fitted on every event of `histories`; with `validation`, on the epoch with the best NDCG@10 there.
 
@@ -176,8 +173,6 @@ def train_encoder_network(
         "categories": int(content.category_ids.max(initial=0)) + 1,
         "brands": int(content.brand_ids.max(initial=0)) + 1,
     }
-    if table.shape[1] != CATEGORY_LEVELS + 2 + content.dense.shape[1]:
-        raise AssertionError("the content table has one id row, the category levels, one brand and the dense content")
     item_encoder = build_item_encoder(config, sizes, seed, table)
     network = build_encoder(config, item_encoder, seed)
 

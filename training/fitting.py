@@ -6,29 +6,22 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
+from training.baselines import interactions
 from training.encoder_config import EncoderConfig
-from training.histories import Histories
 from training.layers import ItemEncoder
+from training.metrics import ndcg, rank_targets
 from training.sampled_softmax import NegativeSampler, sampled_softmax_loss
+from training.splits import Questions
 
 if TYPE_CHECKING:
     from training.encoder import TrainedEncoder
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Validation:
-    """Histories and the item that each user chose next, `(users,)` str objects; seen items are removed before ranking."""
-
-    histories: Histories
-    targets: np.ndarray
 
 
 class SampledSoftmax(keras.layers.Layer):
@@ -69,7 +62,7 @@ def fit_next_item(
     config: EncoderConfig,
     seed: int,
     log: Callable[[str], None] | None,
-    validation: Validation | None,
+    validation: Questions | None,
     snapshot: Callable[[dict[str, list[float]]], TrainedEncoder],
 ) -> dict[str, list[float]]:
     """Fits in place and returns the curves `loss` and, with validation, `val_ndcg@10`, one number an epoch."""
@@ -103,7 +96,7 @@ class _Progress(keras.callbacks.Callback):
         events: int,
         config: EncoderConfig,
         log: Callable[[str], None],
-        validation: Validation | None,
+        validation: Questions | None,
         snapshot: Callable[[dict[str, list[float]]], TrainedEncoder],
     ) -> None:
         super().__init__()
@@ -133,20 +126,11 @@ class _Progress(keras.callbacks.Callback):
             self.model.set_weights(self._best_weights)
 
 
-def validation_ndcg(encoder: TrainedEncoder, validation: Validation) -> float:
-    """NDCG@10 of each user's next item among all items not seen before, ties counted against the model."""
-    places = encoder.catalogue.index_of(validation.targets)
-    gains, start = [], 0
-    for scores in encoder.scores(validation.histories):
-        for row, user in zip(scores, range(start, start + len(scores)), strict=True):
-            if places[user] < 0:
-                gains.append(0.0)
-                continue
-            own = row[places[user]]
-            seen = encoder.catalogue.index_of(validation.histories.item_ids[user])
-            row[seen[seen >= 0]] = -np.inf
-            row[places[user]] = own
-            rank = int((row >= own).sum())  # 1 is best
-            gains.append(1 / np.log2(rank + 1) if rank <= 10 else 0.0)
-        start += len(scores)
-    return float(np.mean(gains)) if gains else 0.0
+def validation_ndcg(encoder: TrainedEncoder, validation: Questions) -> float:
+    """Mean NDCG@10 of each user's next item among all items not seen before."""
+    index = encoder.catalogue.index_of
+    seen = interactions(
+        np.split(index(validation.histories.all_item_ids), np.cumsum(validation.histories.lengths)[:-1]), len(encoder.catalogue)
+    )
+    ranking = rank_targets(encoder.scores(validation.histories), index(validation.targets), seen)
+    return float(ndcg(ranking.ranks).mean()) if len(validation.targets) else 0.0

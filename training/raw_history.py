@@ -1,0 +1,73 @@
+"""Raw event inputs into portrait vectors, inside the exported graph: the same steps as `training.windows`, in TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from training.encoder import TrainedEncoder
+from training.layers import RESERVED
+from training.windows import EVENT_TYPE_IDS, GAP_SECONDS
+
+
+@dataclass(frozen=True)
+class ReadHistory:
+    """What a batch of raw histories holds: `vectors` `(batch, dim)`, `places` `(batch, steps)` of the newest events, `counts` `(batch,)`,
+    `days_since_last` `(batch,)` float32, NaN without events."""
+
+    vectors: tf.Tensor
+    places: tf.Tensor
+    counts: tf.Tensor
+    days_since_last: tf.Tensor
+
+
+def lookup(keys: np.ndarray, values: np.ndarray, default: int) -> tf.lookup.StaticHashTable:
+    """A table from strings to int32."""
+    initializer = tf.lookup.KeyValueTensorInitializer(tf.constant(list(keys), tf.string), tf.constant(values, tf.int32))
+    return tf.lookup.StaticHashTable(initializer, default)
+
+
+class HistoryReader(tf.Module):
+    """The encoder with string lookups in front. Steps with an empty item id or not before `as_of_us` are ignored, wherever they stand."""
+
+    def __init__(self, encoder: TrainedEncoder) -> None:
+        super().__init__()
+        places = np.arange(len(encoder.catalogue)) + RESERVED
+        self.item_places = lookup(np.append(encoder.catalogue.item_ids, ""), np.append(places, 0), 1)
+        self.type_ids = lookup(np.array(list(EVENT_TYPE_IDS)), np.array(list(EVENT_TYPE_IDS.values())), EVENT_TYPE_IDS["?"])
+        self.network = encoder.network
+        self.length = encoder.config.sequence_length
+
+    def read(self, event_item_ids: tf.Tensor, event_types: tf.Tensor, event_times_us: tf.Tensor, as_of_us: tf.Tensor) -> ReadHistory:
+        is_real = (event_item_ids != "") & (event_times_us < as_of_us[:, None])
+        order = tf.argsort(tf.where(is_real, 0, 1), axis=1, stable=True)  # real steps first, their order kept
+        counts = tf.reduce_sum(tf.cast(is_real, tf.int32), axis=1)  # (batch,)
+        times = tf.gather(event_times_us, order, batch_dims=1)
+        seconds = (times[:, 1:] - times[:, :-1]) // 1_000_000
+        buckets = tf.searchsorted(tf.constant(GAP_SECONDS), tf.reshape(seconds, [-1]), side="right") + 1
+        gaps = tf.pad(tf.reshape(buckets, tf.shape(seconds)), [[0, 0], [1, 0]])[:, : tf.shape(times)[1]]  # (batch, steps)
+
+        reach = tf.range(self.length)[None]
+        newest = tf.maximum(counts - self.length, 0)[:, None] + reach  # (batch, length)
+        kept = tf.minimum(counts, self.length)
+        segments = tf.cast(reach < kept[:, None], tf.int32)
+
+        def take(values: tf.Tensor) -> tf.Tensor:
+            return tf.gather(tf.pad(values, [[0, 0], [0, self.length]]), newest, batch_dims=1) * segments
+
+        places = take(tf.gather(self.item_places.lookup(event_item_ids), order, batch_dims=1))
+        inputs = {
+            "items": places,
+            "types": take(tf.gather(self.type_ids.lookup(event_types), order, batch_dims=1)),
+            "gaps": take(gaps),
+            "segments": segments,
+            "positions": tf.tile(reach, [tf.shape(counts)[0], 1]),
+        }
+        last = tf.gather(self.network(inputs, training=False), tf.maximum(kept - 1, 0), batch_dims=1)  # (batch, dim)
+        unit = last / tf.sqrt(tf.reduce_sum(last**2, axis=1, keepdims=True) + 1e-12)
+        vectors = tf.where(counts[:, None] > 0, unit, 0.0)
+        newest_time = tf.reduce_max(tf.where(is_real, event_times_us, 0), axis=1)
+        days = tf.cast((as_of_us - newest_time) / 86_400_000_000, tf.float32)
+        return ReadHistory(vectors, places, kept, tf.where(counts > 0, days, np.nan))

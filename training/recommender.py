@@ -1,0 +1,49 @@
+"""The served recommender: raw history in, the best `k` items out, exactly ranked over the whole catalogue."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from training.encoder import TrainedEncoder
+from training.layers import RESERVED
+from training.raw_history import HistoryReader
+
+
+class Recommender(tf.Module):
+    """Scores of all items from the portrait vector; a user without events gets the log-popularity of the items instead."""
+
+    def __init__(self, encoder: TrainedEncoder) -> None:
+        super().__init__()
+        self.reader = HistoryReader(encoder)
+        self.item_vectors = tf.Variable(encoder.vectors_of_items / encoder.config.temperature, trainable=False)
+        self.popularity = tf.Variable(encoder.popularity, trainable=False)
+        self.item_ids = tf.constant([*encoder.catalogue.item_ids, ""], tf.string)  # the last stands where no item is left
+
+    def serve(
+        self,
+        event_item_ids: tf.Tensor,
+        event_types: tf.Tensor,
+        event_times_us: tf.Tensor,
+        as_of_us: tf.Tensor,
+        exclude_item_ids: tf.Tensor,
+        k: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """`item_ids` and `scores`, `(batch, k)` by falling score, equal scores by catalogue order; '' and -inf where fewer are left."""
+        history = self.reader.read(event_item_ids, event_types, event_times_us, as_of_us)
+        scores = tf.matmul(history.vectors, self.item_vectors, transpose_b=True)  # (batch, items)
+        scores = tf.where(history.counts[:, None] > 0, scores, self.popularity)
+        batch, items = tf.shape(scores)[0], scores.shape[1]
+
+        excluded = self.reader.item_places.lookup(exclude_item_ids)  # (batch, excluded), 0 and 1 are no items
+        rows = tf.broadcast_to(tf.range(batch)[:, None], tf.shape(excluded))
+        places = tf.reshape(tf.stack([rows, excluded], axis=-1), [-1, 2])
+        by_place = tf.pad(scores, [[0, 0], [RESERVED, 0]])
+        by_place = tf.tensor_scatter_nd_update(by_place, places, tf.fill(tf.shape(places)[:1], -np.inf))
+
+        wanted = tf.maximum(tf.reduce_max(tf.concat([k, [0]], axis=0)), 0)
+        best, index = tf.math.top_k(by_place[:, RESERVED:], tf.minimum(wanted, items))
+        best = tf.pad(best, [[0, 0], [0, wanted - tf.shape(best)[1]]], constant_values=-np.inf)
+        index = tf.pad(index, [[0, 0], [0, wanted - tf.shape(index)[1]]])
+        index = tf.where(tf.math.is_inf(best), items, index)
+        return {"item_ids": tf.gather(self.item_ids, index), "scores": best}
