@@ -6,7 +6,6 @@ another. What a person chose in the form travels in the event's `extra`, so a la
 
 from __future__ import annotations
 
-import json
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +62,10 @@ def hand_over(context: Context, asset: Asset, choices: dict[str, Any]) -> dict[s
 def _delivery() -> dict[str, str]:
     """Source, start and end of the landing files of this house; empty where nothing was delivered."""
     from settings import get_settings
+    from sources.registry import DELIVERY_FILE, Delivery
 
-    file = get_settings().landing_dir / "_delivery.json"
-    delivery = json.loads(file.read_text()) if file.exists() else {}
-    return {name: delivery[name] for name in ("source", "start", "end") if name in delivery}
+    folder = get_settings().landing_dir
+    if not (folder / DELIVERY_FILE).exists():
+        return {}
+    delivery = Delivery.read(folder)
+    return {"source": delivery.source, "start": delivery.start.isoformat(), "end": delivery.end.isoformat()}

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def at_once(*broken_contracts: type[Exception]) -> Iterator[None]:
-    """Fail without a retry on these exceptions: trying again would find the same data."""
+def at_once(*broken_contracts: type[Exception], passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Fail without a retry on these exceptions, since the data stay the same; those that are `passing` by themselves are retried."""
     from airflow.sdk.exceptions import AirflowFailException
 
     try:
         yield
+    except passing:
+        raise
     except broken_contracts as error:
         raise AirflowFailException(str(error)) from error
 

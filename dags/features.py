@@ -31,19 +31,21 @@ from dags.failures import at_once
 def features() -> None:
     @task(pool="warehouse")
     def build_marts() -> dict[str, Any]:
-        from quality.transform import TransformFailed, build
+        from quality.errors import QualityError, WarehouseBusy
+        from quality.transform import build
 
         choices = received(get_current_context())
-        with at_once(TransformFailed):
+        with at_once(QualityError, passing=(WarehouseBusy,)):
             print(build(*window_of(choices)).as_text())
         return choices
 
     @task(pool="warehouse")
     def gate_and_export(choices: dict[str, Any]) -> dict[str, Any]:
         from feature_repo.export import export_marts
-        from quality.gates import GateFailed, check
+        from quality.errors import QualityError, WarehouseBusy
+        from quality.gates import check
 
-        with at_once(GateFailed):
+        with at_once(QualityError, passing=(WarehouseBusy,)):
             print(check("marts", *window_of(choices)).as_text())
         print(export_marts(*window_of(choices)).as_text())
         return choices

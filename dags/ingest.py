@@ -29,6 +29,7 @@ from sources.registry import SOURCES
     params={
         "source": Param("shop", type="string", enum=list(SOURCES), description="where the records come from"),
         "data": Param(None, type=["null", "string"], description="folder of the publisher's files; the simulated shop needs none"),
+        "options": Param({}, type="object", description='the source\'s own options, such as {"users": 500}; `portrait sources` lists them'),
         **window(),
         **training(),
     },
@@ -36,28 +37,34 @@ from sources.registry import SOURCES
 def ingest() -> None:
     @task
     def deliver() -> dict[str, Any]:
-        from pathlib import Path
-
+        from dags.failures import at_once
         from settings import get_settings
+        from sources.errors import SourceError
         from sources.registry import deliver as deliver_source
 
-        params = get_current_context()["params"]
-        data = Path(params["data"]) if params["data"] else None
-        delivery = deliver_source(params["source"], data, get_settings().landing_dir, seed=params["seed"], options={})
-        print(delivery)
-        return {"rows": {name: table.rows for name, table in delivery.tables.items()}, "missing": delivery.missing}
+        asked = get_current_context()["params"]
+        with at_once(SourceError):
+            delivery = deliver_source(
+                asked["source"], asked["data"], get_settings().landing_dir, seed=asked["seed"], options=asked["options"]
+            )
+        for name, table in delivery.tables.items():
+            print(f"{name}: {table.rows} rows, {table.first_ds} to {table.last_ds}")
+        for name, reason in delivery.missing.items():
+            print(f"{name}: none, {reason}")
+        return {name: table.rows for name, table in delivery.tables.items()}
 
     @task(pool="warehouse", outlets=[LANDING])
     def load_and_gate() -> dict[str, Any]:
         from dags.failures import at_once
-        from quality.gates import GateFailed, check
+        from quality.errors import QualityError, WarehouseBusy
+        from quality.gates import check
         from quality.load import load_window
         from settings import get_settings
 
         context = get_current_context()
         choices = received(context)
         start, end = window_of(choices)
-        with at_once(GateFailed):
+        with at_once(QualityError, passing=(WarehouseBusy,)):
             report = load_window(get_settings().landing_dir, start, end)
             print(report.as_text())
             print(check("landing", start, end).as_text())

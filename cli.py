@@ -1,0 +1,318 @@
+"""The `portrait` command. Every command is short: parse, call, show; what it calls is imported when it is called.
+
+Errors are one line on stderr (PORTRAIT_DEBUG=1 shows the traceback); `--json` writes one JSON document to stdout, all else to stderr.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXIT_CODES = (
+    "Exit codes: 0 ok · 1 a run, a gate or a check failed · 2 wrong use · 3 no such user, DAG or file · 4 a service is not available. "
+    "PORTRAIT_HOME chooses the house; .env.example lists every setting."
+)
+
+app = typer.Typer(
+    help="A shop's records into a living portrait of every customer.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+evaluate = typer.Typer(help="Train from scratch on a source and measure: what a shop would get before it commits.", no_args_is_help=True)
+app.add_typer(evaluate, name="evaluate")
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+SourceName = Annotated[str, typer.Option("--source", help="Where the records come from; `portrait sources` lists them.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Folder of the publisher's files; the simulated shop needs none.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the simulated shop and of every training run.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the data; each model's own where absent.")]
+Models = Annotated[list[str] | None, typer.Option("--model", help="Model to train, may be repeated; all where absent.")]
+Options = Annotated[list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="The source's own option, may be repeated.")]
+Promote = Annotated[bool, typer.Option("--promote/--no-promote", help="Serve a model that beats the one served.")]
+Start = Annotated[str | None, typer.Option("--start", metavar="YYYY-MM-DD", help="First day; the whole delivery where absent.")]
+End = Annotated[str | None, typer.Option("--end", metavar="YYYY-MM-DD", help="The day after the last one.")]
+User = Annotated[str, typer.Argument(help="The shop's own id of a customer.")]
+Out = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="File for the result; it goes to stdout where absent.")]
+
+
+@app.command()
+def demo(
+    source: SourceName = "shop",
+    data: Data = None,
+    seed: Seed = 7,
+    epochs: Epochs = None,
+    option: Options = None,
+    as_json: AsJson = False,
+) -> None:
+    """The whole road: services up, records in, models served, and what came of it."""
+    from serving.local.demo import demo as run_demo
+
+    choices = _choices(data=data, seed=seed, epochs=epochs, options=_pairs(option))
+    result = run_demo(source, choices, _console(as_json))
+    if as_json:
+        _print_json(result)
+
+
+@app.command()
+def up(as_json: AsJson = False) -> None:
+    """Start the services of the house in the background."""
+    from serving.local import airflow_home, house, show
+
+    console = _console(as_json)
+    settings = house.up(lambda line: console.print(line, highlight=False))
+    console.print(f"Airflow: user {airflow_home.USER}, password {airflow_home.password()}", markup=False, highlight=False)
+    _show(house.status(settings), show.services, as_json)
+
+
+@app.command()
+def down(as_json: AsJson = False) -> None:
+    """Stop the services of the house."""
+    from serving.local import house
+
+    stopped = house.down(house.choose())
+    _show(stopped, lambda names: f"stopped {', '.join(names)}" if names else "nothing was running", as_json)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """What runs, and where; exit status 4 where a service does not answer."""
+    from serving.local import house, show
+
+    rows = house.status(house.choose())
+    _show(rows, show.services, as_json)
+    if any(row["state"] != "healthy" for row in rows):
+        raise typer.Exit(4)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """What is wrong, before you find out; exit status 1 where a check fails."""
+    from dataclasses import asdict
+
+    from serving.local import house, show
+    from serving.local.doctor import examine
+
+    lines = [asdict(line) for line in examine(house.choose())]
+    _show(lines, show.checks, as_json)
+    if any(line["state"] == "fail" for line in lines):
+        raise typer.Exit(1)
+
+
+@app.command()
+def sources(as_json: AsJson = False) -> None:
+    """The sources that can be ingested, their tables, licences and options."""
+    from dataclasses import asdict
+
+    from serving.local import show
+    from sources.registry import SOURCES
+
+    _show([asdict(source) for source in SOURCES.values()], show.sources, as_json)
+
+
+@app.command()
+def ingest(
+    source: SourceName = "shop",
+    data: Data = None,
+    start: Start = None,
+    end: End = None,
+    seed: Seed = 7,
+    model: Models = None,
+    epochs: Epochs = None,
+    promote: Promote = True,
+    option: Options = None,
+    as_json: AsJson = False,
+) -> None:
+    """Trigger the `ingest` DAG and follow it all the way to served models."""
+    choices = _choices(
+        source=source, data=data, start=start, end=end, seed=seed, models=model, epochs=epochs, promote=promote, options=_pairs(option)
+    )
+    _run("ingest", choices, as_json, onward=True)
+
+
+@app.command()
+def run(
+    dag: Annotated[str, typer.Argument(metavar="DAG", help="ingest, features, train, deploy or campaign.")],
+    choice: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A field of the DAG's form, repeatable.")] = None,
+    onward: Annotated[bool, typer.Option(help="Follow the DAGs that it leads to as well.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Trigger a DAG as in Airflow's UI, and follow it."""
+    _run(dag, _pairs(choice), as_json, onward)
+
+
+@app.command()
+def show(user: User, as_json: AsJson = False) -> None:
+    """The portrait of a customer."""
+    from serving.local import show as draw
+
+    _show(_api().portrait(user), draw.portrait, as_json)
+
+
+@app.command()
+def recommend(user: User, k: Annotated[int, typer.Option(min=1, max=200)] = 10, as_json: AsJson = False) -> None:
+    """What a customer is likely to want next."""
+    from serving.local import show as draw
+
+    _show(_api().recommendations(user, k), draw.recommendations, as_json)
+
+
+@app.command()
+def offers(user: User, as_json: AsJson = False) -> None:
+    """What each offer would change for a customer."""
+    from serving.local import show as draw
+
+    _show(_api().offers(user), draw.offers, as_json)
+
+
+@evaluate.command("recommender")
+def evaluate_recommender(
+    source: SourceName,
+    data: Data = None,
+    protocol: Annotated[Literal["leave-one-out", "time-split"], typer.Option(help="How the held-out events are chosen.")] = "leave-one-out",
+    seed: Seed = 7,
+    epochs: Epochs = None,
+    dim: Annotated[int | None, typer.Option(min=8, help="Width of the encoder.")] = None,
+    blocks: Annotated[int | None, typer.Option(min=1, help="Depth of the encoder.")] = None,
+    out: Out = None,
+) -> None:
+    """HR@10 and NDCG@10 by full ranking, beside popularity."""
+    from training.evaluate import evaluate_recommender as measure
+
+    _write(measure(source=source, data=data, protocol=protocol, seed=seed, epochs=epochs, dim=dim, blocks=blocks, log=_log), out)
+
+
+@evaluate.command("traits")
+def evaluate_traits(
+    source: SourceName,
+    trait: Annotated[str, typer.Option(help="The declared trait to infer.")],
+    data: Data = None,
+    folds: Annotated[int, typer.Option(min=2)] = 5,
+    seed: Seed = 7,
+    epochs: Epochs = None,
+    out: Out = None,
+) -> None:
+    """How well a declared trait is inferred for users who did not declare it, by cross-validation."""
+    from training.evaluate import evaluate_traits as measure
+
+    _write(measure(source=source, data=data, trait=trait, folds=folds, seed=seed, epochs=epochs, log=_log), out)
+
+
+@evaluate.command("uplift")
+def evaluate_uplift(
+    source: SourceName,
+    treatment: Annotated[str, typer.Option(help="The offer to compare with control.")],
+    outcome: Annotated[str, typer.Option(help="visited, converted or spend.")] = "visited",
+    data: Data = None,
+    seed: Seed = 7,
+    epochs: Epochs = None,
+    out: Out = None,
+) -> None:
+    """How well the users whom an offer moves are found, on a randomised campaign."""
+    from training.evaluate import evaluate_uplift as measure
+
+    _write(measure(source=source, data=data, treatment=treatment, outcome=outcome, seed=seed, epochs=epochs, log=_log), out)
+
+
+def main() -> None:
+    """The console script: every error of the project as one line and an exit code."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("PORTRAIT_DEBUG"):
+            raise
+        print(f"portrait: {error or type(error).__name__}", file=sys.stderr)
+        sys.exit(_exit_code(error))
+
+
+def _exit_code(error: Exception) -> int:
+    from sources.errors import DataNotFound, UnknownOption, UnknownSource
+
+    if isinstance(error, (UnknownSource, UnknownOption)):
+        return 2
+    return 3 if isinstance(error, (DataNotFound, FileNotFoundError)) else getattr(error, "exit_code", 1)
+
+
+def _run(dag: str, choices: dict[str, Any], as_json: bool, onward: bool) -> None:
+    from serving.local import house
+    from serving.local.airflow_client import AirflowClient
+    from serving.local.demo import outcome, trigger
+    from serving.local.errors import RunFailed
+
+    with AirflowClient.of(house.choose()) as airflow:
+        result = outcome(trigger(airflow, dag, choices, _console(as_json), onward))
+    if as_json:
+        _print_json(result)
+    if result["failed"]:
+        raise RunFailed(f"DAG runs that did not succeed: {', '.join(result['failed'])}")
+
+
+def _choices(**given: Any) -> dict[str, Any]:
+    """What a person chose, as the DAG's form takes it; what was left out keeps the form's default."""
+    if given.get("data") is not None:
+        given["data"] = str(given["data"].resolve())
+    return {name: value for name, value in given.items() if value not in (None, {}, [])}
+
+
+def _pairs(given: list[str] | None) -> dict[str, Any]:
+    """`NAME=VALUE` pairs; a value is read as JSON where it is JSON, else as a string."""
+    pairs = {}
+    for pair in given or []:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"An option must be NAME=VALUE. Received '{pair}'.")
+        try:
+            pairs[name] = json.loads(value)
+        except json.JSONDecodeError:
+            pairs[name] = value
+    return pairs
+
+
+def _api() -> Any:
+    from serving.local import house
+    from serving.local.api_client import ApiClient
+
+    return ApiClient(house.choose())
+
+
+def _console(as_json: bool) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=as_json)
+
+
+def _show(result: Any, draw: Any, as_json: bool) -> None:
+    if as_json:
+        _print_json(result)
+    else:
+        _console(False).print(draw(result))
+
+
+def _print_json(result: Any) -> None:
+    print(json.dumps(result, indent=2, default=str))
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _write(result: dict[str, Any], out: Path | None) -> None:
+    if out is None:
+        _print_json(result)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(result, indent=2, default=str) + "\n")
+        print(f"written to {out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Runs the whole house on one machine: services as plain background processes, and the demo."""

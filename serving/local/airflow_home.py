@@ -1,0 +1,93 @@
+"""Airflow's home inside a house: its environment, secrets and password, all made once and kept under `<home>/airflow`.
+
+Configured by environment alone (`AIRFLOW__SECTION__KEY`): SQLite, LocalExecutor, no examples, no triggerer (no task here defers), one login
+with a generated password. Tasks run with the repository root on PYTHONPATH and the house in PORTRAIT_HOME.
+"""
+
+import base64
+import json
+import os
+import secrets
+from pathlib import Path
+
+from settings import ROOT, get_settings
+
+USER = "admin"
+#: Slots of the pools that the DAGs name: one process at a time may open the warehouse, and one training fills this machine.
+POOLS = {"warehouse": 1, "training": 1}
+#: Tasks at once. LocalExecutor of 3.3.2 can deadlock when it dispatches in bursts, so this stays small.
+PARALLELISM = 3
+
+
+def folder() -> Path:
+    return get_settings().home / "airflow"
+
+
+def password() -> str:
+    """The password of the login `admin`, generated for this house on first use."""
+    file = folder() / "passwords.json"
+    if not file.exists():
+        _write_private(file, json.dumps({USER: secrets.token_urlsafe(12)}))
+    return json.loads(file.read_text())[USER]
+
+
+def environment() -> dict[str, str]:
+    """Every variable that makes an `airflow` command belong to this house."""
+    settings = get_settings()
+    home = folder()
+    password()
+    url = f"http://{settings.host}:{settings.airflow_port}"
+    config: dict[str, dict[str, object]] = {
+        "core": {
+            "dags_folder": ROOT / "dags",
+            "plugins_folder": home / "plugins",
+            "load_examples": False,
+            "executor": "LocalExecutor",
+            "mp_start_method": "fork",
+            "parallelism": PARALLELISM,
+            "dags_are_paused_at_creation": False,
+            "simple_auth_manager_users": f"{USER}:admin",
+            "simple_auth_manager_passwords_file": home / "passwords.json",
+            "fernet_key": _secret("fernet_key"),
+            "execution_api_server_url": f"{url}/execution/",
+        },
+        "database": {"sql_alchemy_conn": f"sqlite:///{home / 'airflow.db'}"},
+        "api": {
+            "host": settings.host,
+            "port": settings.airflow_port,
+            "base_url": url,
+            "workers": 1,
+            "secret_key": _secret("api_secret_key"),
+            "instance_name": f"Portrait: {settings.home.name}",
+        },
+        "api_auth": {"jwt_secret": _secret("jwt_secret")},
+        "scheduler": {"scheduler_idle_sleep_time": 0.5, "task_queued_timeout": 3600},
+        "workers": {"min_heartbeat_interval": 1},  # a skipped or failed task is noticed at the next heartbeat
+        "dag_processor": {"min_file_process_interval": 300, "refresh_interval": 10, "parsing_processes": 1},
+        "logging": {"base_log_folder": home / "logs", "colored_console_log": False},
+        "usage_data_collection": {"enabled": False},
+    }
+    variables = {
+        f"AIRFLOW__{section.upper()}__{key.upper()}": str(value) for section, values in config.items() for key, value in values.items()
+    }
+    return {
+        **variables,
+        "AIRFLOW_HOME": str(home),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "PORTRAIT_HOME": str(settings.home),
+        "NO_COLOR": "1",
+    }
+
+
+def _secret(name: str) -> str:
+    """A secret of 32 random bytes in URL-safe base64 (the form of a Fernet key), generated for this house on first use."""
+    file = folder() / "secrets" / name
+    if not file.exists():
+        _write_private(file, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+    return file.read_text()
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(text)

@@ -1,0 +1,43 @@
+"""What can go wrong while a house runs on one machine; `exit_code` is what the command line ends with.
+
+LocalError
+├── NotStartable      this machine lacks something: nothing was started
+├── NotHealthy        a service was started and does not answer
+├── AirflowRefused    Airflow does not answer, or refuses a request
+├── UnknownDag        no DAG of that name
+└── RunFailed         a DAG run did not succeed, or a service did not answer at the end
+"""
+
+
+class LocalError(Exception):
+    """Root of the tree; the message is for a person and names the way out."""
+
+    exit_code = 1
+
+
+class NotStartable(LocalError):
+    """Nothing was started; each line of the message is one reason."""
+
+    exit_code = 4
+
+
+class NotHealthy(LocalError):
+    """A service was started and does not answer."""
+
+    exit_code = 4
+
+
+class AirflowRefused(LocalError):
+    """Airflow does not answer, or refuses a request."""
+
+    exit_code = 4
+
+
+class UnknownDag(LocalError):
+    """No DAG of that name."""
+
+    exit_code = 3
+
+
+class RunFailed(LocalError):
+    """A DAG run did not succeed, or a service did not answer."""

@@ -1,0 +1,126 @@
+"""Choosing a house, and bringing its services up and down.
+
+Houses in `var/` share their ports, so one of them is in use at a time and `var/current` names it; a house elsewhere (PORTRAIT_HOME) leaves
+that link alone.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+
+from serving.local import airflow_home, preflight, processes
+from serving.local.airflow_client import AirflowClient
+from serving.local.errors import NotHealthy
+from serving.local.services import Service, services
+from settings import CURRENT_HOUSE, ROOT, Settings, get_settings
+
+PATIENCE_SECONDS = 240
+Say = Callable[[str], None]
+
+
+def choose(source: str | None = None) -> Settings:
+    """The settings of the house to use: `PORTRAIT_HOME` where it is set, else `var/<source>`, else the house in use."""
+    settings = get_settings()
+    if source and "home" not in settings.model_fields_set:
+        os.environ["PORTRAIT_HOME"] = str(ROOT / "var" / source)
+        get_settings.cache_clear()
+        settings = get_settings()
+    return settings
+
+
+def up(say: Say) -> Settings:
+    """Start every service of the house that does not run yet, and wait until all answer. Running it again changes nothing.
+
+    Raises:
+        NotStartable: before anything was started.
+        NotHealthy: a service ended, or did not answer in time; its log's tail is in the message.
+    """
+    settings = get_settings()
+    if settings.home.parent == CURRENT_HOUSE.parent:
+        _move_in(settings)
+    preflight.check(settings)
+    for folder in (settings.home / "mlflow", settings.feast_dir, settings.models_dir, settings.logs_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+    groups = [list(members) for _, members in groupby(services(settings), key=lambda service: service.group)]
+    with ThreadPoolExecutor(len(groups)) as pool:
+        for started in [pool.submit(_bring_up, members, settings, say) for members in groups]:
+            started.result()
+    with AirflowClient.of(settings) as airflow:
+        for name, slots in airflow_home.POOLS.items():
+            airflow.keep_pool(name, slots)
+    return settings
+
+
+def down(settings: Settings) -> list[str]:
+    """Stop what runs of this house; returns the names."""
+    return processes.stop(processes.started(settings.home), settings.home)
+
+
+def status(settings: Settings) -> list[dict[str, str | int | None]]:
+    """One line per service: name, title, state (healthy, starting or stopped), address, pid."""
+
+    def line(service: Service) -> dict[str, str | int | None]:
+        process = processes.find(service.name, settings.home)
+        state = "stopped" if process is None else "healthy" if service.answers() else "starting"
+        pid = process.pid if process else None
+        return {"name": service.name, "title": service.title, "state": state, "address": service.address, "pid": pid}
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(line, services(settings)))
+
+
+def _bring_up(members: list[Service], settings: Settings, say: Say) -> None:
+    """Prepare and start one group in order, then wait until each answers."""
+    begin = time.monotonic()
+    home = settings.home
+    if all(processes.find(service.name, home) and service.answers() for service in members):
+        return
+    for service in members:
+        if service.prepare and not processes.find(service.name, home):
+            _prepare(service, home)
+        processes.start(processes.Command(service.name, service.arguments, service.environment), home)
+    for service in members:
+        while not service.answers():
+            if processes.find(service.name, home) is None:
+                raise NotHealthy(f"{service.title} ended while starting. {_log(service.name, home)}")
+            if time.monotonic() - begin > PATIENCE_SECONDS:
+                raise NotHealthy(f"{service.title} did not answer within {PATIENCE_SECONDS} s. {_log(service.name, home)}")
+            time.sleep(0.3)
+    say(f"{members[0].title} answers after {time.monotonic() - begin:.0f} s")
+
+
+def _prepare(service: Service, home: Path) -> None:
+    log = processes.log_file(service.name, home)
+    with log.open("ab") as output:
+        done = subprocess.run(
+            service.prepare,
+            env={**os.environ, **service.environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=home,
+            check=False,
+        )
+    if done.returncode:
+        raise NotHealthy(f"{service.title} could not be prepared. {_log(service.name, home)}")
+
+
+def _log(name: str, home: Path) -> str:
+    return f"The end of {processes.log_file(name, home)}:\n{processes.log_tail(name, home)}"
+
+
+def _move_in(settings: Settings) -> None:
+    """Point `var/current` at this house; services of the house that was in use are stopped, since both want the same ports."""
+    before = CURRENT_HOUSE.resolve() if CURRENT_HOUSE.exists() else None
+    settings.home.mkdir(parents=True, exist_ok=True)
+    if before == settings.home.resolve():
+        return
+    if before:
+        processes.stop(processes.started(before), before)
+    new = CURRENT_HOUSE.with_name(".current")
+    new.unlink(missing_ok=True)
+    new.symlink_to(settings.home.name)
+    new.replace(CURRENT_HOUSE)

@@ -1,0 +1,166 @@
+"""The services of a house: what each runs, where it answers, and how one knows that it does."""
+
+import json
+import os
+import socket
+import sys
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from serving.local import airflow_home
+from settings import ROOT, Settings
+
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Service:
+    """One background process. `ports` maps the setting's variable to the port; services of one `group` start in order after `prepare`."""
+
+    name: str
+    title: str
+    group: str
+    arguments: tuple[str, ...]
+    environment: dict[str, str]
+    address: str
+    answers: Callable[[], bool]
+    ports: dict[str, int] = field(default_factory=dict)
+    prepare: tuple[str, ...] = ()
+
+
+def services(settings: Settings) -> list[Service]:
+    """Every service of the house, those of a group in the order in which they start."""
+    host, python = settings.host, sys.executable
+    house = {
+        "PORTRAIT_HOME": str(settings.home),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "PYTHONUNBUFFERED": "1",
+        "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", "")]),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        **dict.fromkeys(("FEAST_USAGE", "GX_ANALYTICS_ENABLED", "DBT_SEND_ANONYMOUS_USAGE_STATS"), "False"),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    airflow = {**house, **airflow_home.environment()}
+    airflow_url = f"http://{host}:{settings.airflow_port}"
+    command = str(BIN / "airflow")
+
+    def airflow_part(part: str) -> Callable[[], bool]:
+        return lambda: _json(f"{airflow_url}/api/v2/monitor/health").get(part, {}).get("status") == "healthy"
+
+    return [
+        Service(
+            "airflow-api",
+            "Airflow",
+            "airflow",
+            (command, "api-server"),
+            airflow,
+            airflow_url,
+            airflow_part("metadatabase"),
+            {"PORTRAIT_AIRFLOW_PORT": settings.airflow_port},
+            (command, "db", "migrate"),
+        ),
+        Service(
+            "airflow-scheduler",
+            "Airflow scheduler",
+            "airflow",
+            (command, "scheduler", "--skip-serve-logs"),
+            airflow,
+            "",
+            airflow_part("scheduler"),
+        ),
+        Service("airflow-dags", "Airflow DAG processor", "airflow", (command, "dag-processor"), airflow, "", airflow_part("dag_processor")),
+        Service(
+            "model-server",
+            "model server",
+            "model-server",
+            (
+                python,
+                "-m",
+                "serving.model_server",
+                f"--port={settings.model_server_port}",
+                f"--rest_api_port={settings.model_server_rest_port}",
+                f"--model_config_file={settings.home / 'models.config'}",
+                "--model_config_file_poll_wait_seconds=1",
+                "--file_system_poll_wait_seconds=1",
+            ),
+            house,
+            f"grpc://{host}:{settings.model_server_port} and http://{host}:{settings.model_server_rest_port}",
+            lambda: _listens(host, settings.model_server_port) and _listens(host, settings.model_server_rest_port),
+            {
+                "PORTRAIT_MODEL_SERVER_PORT": settings.model_server_port,
+                "PORTRAIT_MODEL_SERVER_REST_PORT": settings.model_server_rest_port,
+            },
+            (python, "-c", "from serving.publish import write_model_config; write_model_config()"),
+        ),
+        Service(
+            "feast",
+            "Feast feature server",
+            "feast",
+            (str(BIN / "feast"), "-c", str(ROOT / "feature_repo"), "serve", "-h", host, "-p", str(settings.feast_port), "--no-access-log"),
+            house,
+            f"http://{host}:{settings.feast_port}",
+            lambda: _status(f"http://{host}:{settings.feast_port}/health") == 200,
+            {"PORTRAIT_FEAST_PORT": settings.feast_port},
+            (python, "-c", "from feature_repo.store import apply; apply()"),
+        ),
+        Service(
+            "api",
+            "API and web page",
+            "api",
+            (python, "-m", "uvicorn", "serving.api:app", "--host", host, "--port", str(settings.api_port), "--no-access-log"),
+            house,
+            f"http://{host}:{settings.api_port}",
+            lambda: _status(f"http://{host}:{settings.api_port}/healthz") == 200,
+            {"PORTRAIT_API_PORT": settings.api_port},
+        ),
+        Service(
+            "mlflow",
+            "MLflow",
+            "mlflow",
+            (
+                str(BIN / "mlflow"),
+                "server",
+                "--host",
+                host,
+                "--port",
+                str(settings.mlflow_port),
+                "--workers",
+                "1",
+                "--backend-store-uri",
+                settings.mlflow_uri,
+                "--artifacts-destination",
+                str(settings.home / "mlflow" / "artifacts"),
+            ),
+            house,
+            f"http://{host}:{settings.mlflow_port}",
+            lambda: _status(f"http://{host}:{settings.mlflow_port}/health") == 200,
+            {"PORTRAIT_MLFLOW_PORT": settings.mlflow_port},
+        ),
+    ]
+
+
+def _status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(answer.status)
+    except OSError:
+        return 0
+
+
+def _json(url: str) -> dict:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return json.load(answer)
+    except (OSError, ValueError):
+        return {}
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=2).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,143 @@
+"""Draws portraits, recommendations, offers, plans and services on the console, from the API's JSON."""
+
+from typing import Any
+
+from rich.console import Group
+from rich.panel import Panel
+from rich.table import Table
+
+#: What is known of a user, in the order in which a person reads it.
+KNOWN = (
+    "registered_at",
+    "country",
+    "city",
+    "last_event_at",
+    "last_purchase_at",
+    "events_30d",
+    "active_days_30d",
+    "purchases_90d",
+    "spend_90d",
+    "spend_total",
+    "top_categories",
+)
+
+
+def portrait(answer: dict[str, Any]) -> Panel:
+    """Known lines, inferred lines, newest events."""
+    lines = Table(box=None, show_header=False, pad_edge=False)
+    for name in KNOWN:
+        if answer["known"].get(name) is not None:
+            lines.add_row(f"[dim]{name}[/]", _plain(answer["known"][name]), "[dim]known[/]")
+    inferred = answer["inferred"]
+    if inferred:
+        source = f"[dim]portrait version {inferred['model_version']}[/]"
+        for trait in inferred["traits"]:
+            shares = ", ".join(f"{value} {share:.0%}" for value, share in trait["probabilities"].items())
+            lines.add_row(f"[dim]{trait['name']}[/]", f"{trait['value'] or 'unknown'} ({shares})", source)
+        interests = list(inferred["interests"].items())[:5]
+        lines.add_row("[dim]interests[/]", ", ".join(f"{name} {share:.0%}" for name, share in interests), source)
+        for name in ("purchase_probability_7d", "purchase_probability_30d", "churn_probability_30d"):
+            lines.add_row(f"[dim]{name}[/]", f"{inferred[name]:.1%}", source)
+    parts = [lines, *([answer["note"]] if answer["note"] else [])]
+    newest = Table("newest events", "", "", box=None, pad_edge=False)
+    for event in answer["recent"][:5]:
+        newest.add_row(event["occurred_at"], event["event_type"], event["title"] or event["item_id"])
+    title = f"{answer['user_id']} as of {answer['as_of']}, features of {answer['features_at']}"
+    return Panel(Group(*parts, newest), title=title, title_align="left")
+
+
+def recommendations(answer: dict[str, Any]) -> Group:
+    """Ranked items with titles; the note says where the list comes from if not from the model."""
+    table = Table("rank", "item", "title", "category", "price", "score", title=f"Recommended to {answer['user_id']}", title_justify="left")
+    for item in answer["items"]:
+        table.add_row(
+            str(item["rank"]), item["item_id"], item["title"] or "", item["category"] or "", _number(item["price"]), _number(item["score"])
+        )
+    return Group(table, *([answer["note"]] if answer.get("note") else []))
+
+
+def offers(answer: dict[str, Any]) -> Table:
+    """Every offer by falling expected profit."""
+    best = answer["best"] or "none: every offer loses money"
+    title = f"Offers to {answer['user_id']}; best: {best} (uplift version {answer['model_version']})"
+    table = Table("offer", "visit", "conversion", "spend", "cost", "expected profit", title=title, title_justify="left")
+    for line in answer["effects"]:
+        table.add_row(
+            line["offer"],
+            f"{line['visit_uplift']:+.2%}",
+            f"{line['conversion_uplift']:+.2%}",
+            f"{line['spend_uplift']:+.2f}",
+            f"{line['cost']:.2f}",
+            f"{line['expected_profit']:+.2f}",
+        )
+    return table
+
+
+def plan(answer: dict[str, Any]) -> Table:
+    """How a campaign spends its budget."""
+    asked = answer["request"]
+    table = Table("offer", "users", title=f"Offer plan {asked['name']} (uplift version {answer['model_version']})", title_justify="left")
+    for offer, count in answer["treated"].items():
+        table.add_row(offer, str(count))
+    table.add_row("none, to measure by", str(answer["held_out"]))
+    table.caption = (
+        f"of {answer['audience']} users; cost {answer['planned_cost']:.2f} of {asked['budget']:.2f}, "
+        f"expected added spend {answer['expected_spend']:.2f}, expected profit {answer['expected_profit']:.2f}"
+    )
+    return table
+
+
+def quality(rows: list[dict[str, Any]]) -> Table:
+    """Each trained model's main metric beside its baseline, with the gate's verdict."""
+    table = Table("model", "metric", "model's", "baseline's", "rows", "verdict", title="Quality on a time split", title_justify="left")
+    for row in rows:
+        table.add_row(
+            row["model"], row["metric"], _interval(row["challenger"]), _interval(row["baseline"]), str(row["rows"]), row["reason"]
+        )
+    return table
+
+
+def latencies(rows: dict[str, dict[str, float]]) -> Table:
+    table = Table("latency, ms", "p50", "p99", "calls", title_justify="left")
+    for name, row in rows.items():
+        table.add_row(name, f"{row['p50_ms']:.1f}", f"{row['p99_ms']:.1f}", f"{row['calls']:.0f}")
+    return table
+
+
+def services(rows: list[dict[str, Any]]) -> Table:
+    colour = {"healthy": "green", "starting": "yellow", "stopped": "dim"}
+    table = Table("service", "state", "address", "pid", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(row["title"], f"[{colour[row['state']]}]{row['state']}[/]", row["address"], str(row["pid"] or ""))
+    return table
+
+
+def checks(rows: list[dict[str, Any]]) -> Table:
+    """The doctor's lines."""
+    colour = {"ok": "green", "warn": "yellow", "fail": "red"}
+    table = Table("check", "", "", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(row["check"], f"[{colour[row['state']]}]{row['state']}[/]", row["detail"])
+    return table
+
+
+def sources(rows: list[dict[str, Any]]) -> Table:
+    table = Table("source", "what it is", "tables", "licence", "options")
+    for row in rows:
+        options = "\n".join(f"{name}: {meaning}" for name, meaning in row["options"].items())
+        table.add_row(row["name"], f"{row['meaning']} ({row['publisher']})", ", ".join(row["tables"]), row["licence"], options)
+    return table
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _interval(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{value['mean']:.4f} ({value['low']:.4f} to {value['high']:.4f})"
+    return "" if value is None else f"{value:.4f}"
