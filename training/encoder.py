@@ -17,10 +17,9 @@ import pandas as pd
 
 from training.catalogue import Catalogue, content_of
 from training.encoder_config import EncoderConfig
-from training.fitting import fit_next_item
+from training.fitting import Validation, fit_next_item
 from training.histories import Histories
 from training.layers import RESERVED, CausalBlock, ItemEncoder, content_table, unit
-from training.splits import Questions
 from training.windows import EVENT_TYPE_IDS, GAP_BUCKETS, newest_steps, packed_windows, steps_of
 
 INPUTS = ("items", "types", "gaps", "segments", "positions")
@@ -150,7 +149,7 @@ def train_encoder_network(
     config: EncoderConfig,
     seed: int,
     log: Callable[[str], None] | None = None,
-    validation: Questions | None = None,
+    validation: Validation | None = None,
 ) -> TrainedEncoder:
     """An encoder fitted on every event of `histories`; with `validation`, on the epoch with the best NDCG@10 there.
 

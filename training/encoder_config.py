@@ -19,7 +19,7 @@ class EncoderConfig:
     id_dropout: float = 0.05  # share of items seen by content alone while learning, so that new items have a place
     negatives: int = 256
     negative_popularity: float = 0.0  # negatives are drawn by count to this power; 0 is uniform; corrected by log q
-    temperature: float = 0.07
+    temperature: float = 0.05
     repeat_weight: float = 0.0  # weight of targets that the user has had before: nobody needs a model to repeat them
     learning_rate: float = 1e-3
     batch_rows: int = 32  # rows of `sequence_length` steps, each packed with as many users as fit

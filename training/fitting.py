@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -13,15 +14,23 @@ import numpy as np
 
 from training.baselines import interactions
 from training.encoder_config import EncoderConfig
+from training.histories import Histories
 from training.layers import ItemEncoder
 from training.metrics import ndcg, rank_targets
 from training.sampled_softmax import NegativeSampler, sampled_softmax_loss
-from training.splits import Questions
 
 if TYPE_CHECKING:
     from training.encoder import TrainedEncoder
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Histories, and the item that each user chose next, `(users,)` str objects; seen items are removed before ranking."""
+
+    histories: Histories
+    targets: np.ndarray
 
 
 class SampledSoftmax(keras.layers.Layer):
@@ -62,7 +71,7 @@ def fit_next_item(
     config: EncoderConfig,
     seed: int,
     log: Callable[[str], None] | None,
-    validation: Questions | None,
+    validation: Validation | None,
     snapshot: Callable[[dict[str, list[float]]], TrainedEncoder],
 ) -> dict[str, list[float]]:
     """Fits in place and returns the curves `loss` and, with validation, `val_ndcg@10`, one number an epoch."""
@@ -96,7 +105,7 @@ class _Progress(keras.callbacks.Callback):
         events: int,
         config: EncoderConfig,
         log: Callable[[str], None],
-        validation: Questions | None,
+        validation: Validation | None,
         snapshot: Callable[[dict[str, list[float]]], TrainedEncoder],
     ) -> None:
         super().__init__()
@@ -126,7 +135,7 @@ class _Progress(keras.callbacks.Callback):
             self.model.set_weights(self._best_weights)
 
 
-def validation_ndcg(encoder: TrainedEncoder, validation: Questions) -> float:
+def validation_ndcg(encoder: TrainedEncoder, validation: Validation) -> float:
     """Mean NDCG@10 of each user's next item among all items not seen before."""
     index = encoder.catalogue.index_of
     seen = interactions(
