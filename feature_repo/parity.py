@@ -77,7 +77,7 @@ def check_parity(
     entities, values, mismatches = {}, {}, []
     for name in names:
         known = sorted({one for view in service(name) for one in offline[view]})
-        ids = list(users) if users is not None else random.Random(seed).sample(known, min(sample, len(known)))
+        ids = list(users) if users is not None else sorted(random.Random(seed).sample(known, min(sample, len(known))))
         pairs = [pair for one, served in zip(ids, online.read(name, ids), strict=True) for pair in _pairs(name, one, served, offline)]
         entities[name], values[name] = len(ids), len(pairs)
         mismatches += [pair for pair in pairs if not _equal(pair.online, pair.offline)]

@@ -47,7 +47,7 @@ def open_store() -> "FeatureStore":
 
 
 def apply() -> "FeatureStore":
-    """The store with every entity, view and service of the contract registered and the online tables made. Applying twice changes nothing."""
+    """The store, with every entity, view and service of the contract registered and the online tables made. Idempotent."""
     from feature_repo.definitions import feast_objects
 
     store = open_store()
