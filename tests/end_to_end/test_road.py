@@ -1,0 +1,265 @@
+"""The whole road on ten users, by the real DAGs in a real Airflow: numbers by hand from the raw rows to the gRPC answer."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import httpx
+import numpy as np
+import pytest
+
+from settings import ROOT, get_settings
+from tests.end_to_end import ten_users
+
+pytestmark = [pytest.mark.slow, pytest.mark.end_to_end, pytest.mark.timeout(1200)]
+
+PORTS = ("AIRFLOW", "MODEL_SERVER", "MODEL_SERVER_REST", "FEAST", "API", "MLFLOW")
+
+
+@dataclass
+class Road:
+    """A house with its services up and one window of ten users behind it."""
+
+    home: Path
+    environment: dict[str, str]
+    rows: int
+    outcome: dict[str, Any]
+
+    def portrait(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "cli.py", *words], cwd=ROOT, env=self.environment, capture_output=True, text=True)
+
+    def json(self, *words: str) -> Any:
+        done = self.portrait(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def address(self, name: str) -> str:
+        return f"127.0.0.1:{self.environment[f'PORTRAIT_{name}_PORT']}"
+
+    def warehouse(self, query: str) -> list[tuple]:
+        with duckdb.connect(str(self.home / "warehouse.duckdb"), read_only=True) as connection:
+            return connection.execute(query).fetchall()
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
+    folder = tmp_path_factory.mktemp("road")
+    ports = {f"PORTRAIT_{name}_PORT": str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
+    road = Road(folder / "house", {**os.environ, "PORTRAIT_HOME": str(folder / "house"), **ports}, ten_users.write(folder / "shop"), {})
+    try:
+        up = road.portrait("up")
+        assert up.returncode == 0, up.stdout + up.stderr
+        done = road.portrait("ingest", "--source", "landing", "--data", str(folder / "shop"), "--epochs", "3", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        road.outcome = json.loads(done.stdout)
+        yield road
+    finally:
+        road.portrait("down")
+
+
+@pytest.fixture
+def in_house(road: Road, monkeypatch: pytest.MonkeyPatch) -> Iterator[Road]:
+    """This process, too, lives in the road's house."""
+    for name, value in road.environment.items():
+        if name.startswith("PORTRAIT_"):
+            monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    yield road
+    get_settings.cache_clear()
+
+
+def test_triggering_ingest_alone_leads_to_served_models(road: Road) -> None:
+    states = {run["dag_id"]: run["state"] for run in road.outcome["runs"]}
+    assert states == dict.fromkeys(("ingest", "features", "train", "deploy", "campaign"), "success")
+    for model in ("recommender", "portrait"):
+        status = httpx.get(f"http://{road.address('MODEL_SERVER_REST')}/v1/models/{model}").json()["model_version_status"]
+        assert [(one["version"], one["state"]) for one in status] == [("1", "AVAILABLE")]
+
+
+def test_a_model_whose_table_the_shop_lacks_is_skipped_by_name(road: Road) -> None:
+    reason = json.loads((road.home / "candidates" / "uplift" / "skipped.json").read_text())["reason"]
+    assert "campaign" in reason
+    refused = road.portrait("offers", "ann")
+    assert refused.returncode == 4
+    assert reason in refused.stderr
+
+
+def test_every_raw_row_is_accepted_quarantined_or_a_duplicate(road: Road) -> None:
+    [(accepted,)] = road.warehouse("select count(*) from landing.events")
+    quarantined = dict(road.warehouse("select rule, count(*) from quarantine.rows where landing_table = 'events' group by 1"))
+    assert accepted == len(ten_users.clean_events())
+    assert sorted(quarantined.values()) == [1] * len(ten_users.DIRTY)
+    assert road.rows == accepted + sum(quarantined.values()) + 1
+
+
+def test_served_features_equal_the_hand_count(in_house: Road) -> None:
+    from feature_repo.online import OnlineFeatures
+
+    ann, ben, cleo = OnlineFeatures().read("user_v1", ["ann", "ben", "cleo"])
+    expected = {
+        "events_7d": 2,
+        "events_30d": 4,
+        "events_90d": 6,
+        "views_30d": 1,
+        "carts_30d": 1,
+        "purchases_7d": 1,
+        "purchases_30d": 1,
+        "purchases_90d": 2,
+        "purchases_total": 2,
+        "returns_90d": 1,
+        "active_days_30d": 3,
+        "spend_7d": 0.0,
+        "spend_30d": 0.0,
+        "spend_90d": 9.0,
+        "spend_total": 9.0,
+    }
+    assert {name: ann[name] for name in expected} == expected
+    assert list(ann["event_item_ids"]) == ["tea", "tea", "cup", "cup", "cup", "cup"]
+    assert list(ann["event_types"]) == ["view", "purchase", "view", "cart", "purchase", "return"]
+    assert ann["event_times_us"][0] == 1_709_632_800_000_000  # 2024-03-05 10:00:00 UTC
+    # Ben has been silent for 18 days: nothing in the last 7, though no row of his was written since the window closed on him.
+    assert (ben["purchases_7d"], ben["purchases_30d"], ben["spend_30d"]) == (0, 1, 19.0)
+    assert (cleo["events_total"], cleo["event_item_ids"]) == (0, None)
+
+
+def test_served_features_equal_offline_features_for_every_user(in_house: Road) -> None:
+    from feature_repo.frames import rows_as_of
+    from feature_repo.parity import check_parity
+    from serving.shop_front import ShopFront
+
+    users = list(rows_as_of("user_features", ShopFront().clock())["user_id"])
+    assert len(users) == 10
+    print(check_parity(users=users).as_text())
+
+
+def predict(road: Road, history: list[tuple[str, str, int]], excluded: list[str], k: int) -> tuple[list[str], list[float]]:
+    """By a client built on tensorflow-serving-api alone."""
+    import grpc
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "recommender"
+    inputs = {
+        "event_item_ids": tf.constant([[item for item, _, _ in history]], tf.string, shape=(1, len(history))),
+        "event_types": tf.constant([[kind for _, kind, _ in history]], tf.string, shape=(1, len(history))),
+        "event_times_us": tf.constant([[at for _, _, at in history]], tf.int64, shape=(1, len(history))),
+        "as_of_us": tf.constant([1_714_435_200_000_000], tf.int64),
+        "exclude_item_ids": tf.constant([excluded], tf.string, shape=(1, len(excluded))),
+        "k": tf.constant([k], tf.int32),
+    }
+    for name, value in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    with grpc.insecure_channel(road.address("MODEL_SERVER")) as channel:
+        answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=30)
+    return [item.decode() for item in answer.outputs["item_ids"].string_val], list(answer.outputs["scores"].float_val)
+
+
+def test_the_grpc_answer_holds_every_item_once_by_falling_score(road: Road) -> None:
+    items, scores = predict(road, [("tea", "purchase", 1_709_632_800_000_000)], [], 8)
+    assert sorted(items) == sorted(item[0] for item in ten_users.ITEMS)
+    assert scores == sorted(scores, reverse=True)
+    assert np.isfinite(scores).all()
+
+
+def test_excluded_items_are_not_answered_and_places_beyond_the_catalogue_are_empty(road: Road) -> None:
+    items, scores = predict(road, [("tea", "view", 1_709_632_800_000_000)], ["cup", "unheard of"], 9)
+    assert "cup" not in items
+    assert items[7:] == ["", ""]
+    assert np.isneginf(scores[7:]).all()
+
+
+def test_an_empty_history_is_answered_by_popularity_as_counted_by_hand(road: Road) -> None:
+    items, _ = predict(road, [], [], 3)
+    before_holdout = [row for row in ten_users.clean_events() if row[3] < "2024-04-23"]
+    counts = {item[0]: sum(row[1] == item[0] and row[0] != "" for row in before_holdout) for item in ten_users.ITEMS}
+    assert [counts[item] for item in items] == sorted(counts.values(), reverse=True)[:3]
+
+
+def test_recommendations_are_the_grpc_answer_less_what_was_bought_or_is_out_of_stock(road: Road) -> None:
+    answer = road.json("recommend", "ann", "--k", "5")
+    history = [
+        ("tea", "view", 1_709_632_800_000_000),
+        ("tea", "purchase", 1_709_633_100_000_000),
+        ("cup", "view", 1_712_739_600_000_000),
+        ("cup", "cart", 1_712_740_200_000_000),
+        ("cup", "purchase", 1_714_075_200_000_000),
+        ("cup", "return", 1_714_118_400_000_000),
+    ]
+    items, _ = predict(road, history, ["tea", "cup", "rug"], 5)
+    assert [item["item_id"] for item in answer["items"]] == items
+    assert [item["title"] for item in answer["items"]] == [dict((i[0], i[1]) for i in ten_users.ITEMS)[item] for item in items]
+    assert answer["source"] == "model"
+
+
+def test_an_unknown_user_gets_the_items_most_bought_by_hand_count(road: Road) -> None:
+    answer = road.json("recommend", "nobody", "--k", "3")
+    assert [item["item_id"] for item in answer["items"]] == [item for item in ten_users.popularity() if item != "rug"][:3]
+    assert answer["note"] == "no history of this user is known: popular items instead"
+    unknown = road.portrait("show", "nobody")
+    assert unknown.returncode == 3
+    assert "Received 'nobody'" in unknown.stderr
+
+
+def test_an_unknown_model_is_not_found(road: Road) -> None:
+    answer = httpx.get(f"http://{road.address('MODEL_SERVER_REST')}/v1/models/nonsense")
+    assert answer.status_code == 404
+
+
+def test_the_feature_server_answers_on_its_port(road: Road) -> None:
+    body = {"feature_service": "recommender_v1", "entities": {"user_id": ["ben"]}}
+    answer = httpx.post(f"http://{road.address('FEAST')}/get-online-features", json=body, timeout=30).json()
+    values = dict(zip(answer["metadata"]["feature_names"], (result["values"][0] for result in answer["results"]), strict=True))
+    assert values["event_item_ids"] == ["pot", "pot"]
+
+
+def test_the_page_shows_a_customer(road: Road) -> None:
+    page = httpx.get(f"http://{road.address('API')}/", params={"user": "ann"}, timeout=30)
+    assert page.status_code == 200
+    assert "White cup" in page.text
+    assert httpx.get(f"http://{road.address('API')}/", params={"user": "nobody"}, timeout=30).status_code == 404
+
+
+def test_a_planted_future_purchase_changes_no_training_row(in_house: Road) -> None:
+    """The same shop, one purchase later: what a model would have been taught before it stays the same to the last value."""
+    import pandas as pd
+
+    from feature_repo.export import export_marts
+    from feature_repo.frames import training_frame
+    from quality.load import load_window
+    from quality.transform import build
+    from sources.registry import deliver
+
+    labels = pd.DataFrame(
+        {"user_id": ["ann", "ben", "cleo", "regular0"] * 2, "event_timestamp": pd.to_datetime(["2024-04-11"] * 4 + ["2024-04-30"] * 4)}
+    )
+    before = training_frame("portrait_v1", labels)
+    settings = get_settings()
+    shop = in_house.home.parent / "later"
+    ten_users.write(shop, extra=[ten_users.LATER_PURCHASE])
+    delivery = deliver("landing", shop, settings.landing_dir, seed=7, options={})
+    load_window(settings.landing_dir, delivery.start, delivery.end)
+    build(delivery.start, delivery.end)
+    export_marts(delivery.start, delivery.end)
+    assert in_house.warehouse(
+        "select purchases_total from marts.user_features where user_id = 'ann' order by features_at desc limit 1"
+    ) == [(3,)]
+    pd.testing.assert_frame_equal(training_frame("portrait_v1", labels), before)
