@@ -1,0 +1,28 @@
+{# Every version of the rows of `relation`: a delivery that repeats what was known is dropped, and `superseded_at` is the `known_at` of the
+   next delivery of the same key, null for the version that stands. #}
+{% macro row_versions(relation, key, columns) %}
+    select
+        {{ (key + columns) | join(', ') }},
+        known_at,
+        lead(known_at) over (partition by {{ key | join(', ') }} order by known_at) as superseded_at
+    from (
+        select
+            *,
+            row_number() over deliveries > 1
+            {%- for column in columns %}
+            and {{ column }} is not distinct from lag({{ column }}) over deliveries
+            {%- endfor %} as is_repeat
+        from {{ relation }}
+        window deliveries as (partition by {{ key | join(', ') }} order by known_at)
+    ) as deliveries
+    where not is_repeat
+{% endmacro %}
+
+{# Whether version `row` of something stood at the time `at`; needs `in_force_until`, which is infinite for the version that stands. #}
+{% macro in_force(row, at) -%}
+    {{ row }}.known_at <= {{ at }} and {{ row }}.in_force_until > {{ at }}
+{%- endmacro %}
+
+{% macro in_force_until() -%}
+    coalesce(superseded_at, cast('infinity' as timestamp)) as in_force_until
+{%- endmacro %}

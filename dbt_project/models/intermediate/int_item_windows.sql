@@ -1,0 +1,52 @@
+{{ config(materialized='incremental', incremental_strategy='append', pre_hook='{{ forget_versions() }}') }}
+
+with
+
+versions as (
+    {{ versions_to_build(ref('int_item_feature_versions')) }}
+),
+
+events as (
+    select * from {{ ref('int_event_versions') }}
+    where item_id in (select item_id from versions)
+),
+
+days as (
+    select
+        item_id,
+        occurred_date,
+        known_at,
+        in_force_until,
+        count(*) as events,
+        count(*) filter (where event_type = 'view') as views,
+        count(*) filter (where event_type = 'purchase') as purchases,
+        sum(rating) as rating_sum,
+        count(rating) as ratings
+    from events
+    group by 1, 2, 3, 4
+),
+
+final as (
+    select
+        versions.item_id,
+        versions.features_at,
+        versions.created_at,
+        {{ total('views', 7) }},
+        {{ total('events', 7) }},
+        {{ total('events', 30) }},
+        {{ total('events', 90) }},
+        {{ total('purchases', 7) }},
+        {{ total('purchases', 30) }},
+        {{ total('purchases', 90) }},
+        {{ total('events') }},
+        cast(sum(days.rating_sum) as double precision) / nullif(sum(days.ratings), 0) as rating_mean
+    from versions
+    left join days
+        on
+            versions.item_id = days.item_id
+            and versions.features_at > days.occurred_date
+            and {{ in_force('days', 'versions.created_at') }}
+    group by 1, 2, 3
+)
+
+select * from final

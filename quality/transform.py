@@ -1,0 +1,134 @@
+"""Landing tables to marts: `build` runs dbt on the warehouse and reports what it did.
+
+dbt runs as a process of its own (it cannot be run twice in one) and in a fresh target folder, because what an interrupted run left behind would
+mislead the next one. A build that does not end well leaves a note of its window, so that the next build starts at least as early.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from quality.errors import TransformFailed
+from quality.warehouse import check_window, open_warehouse
+from settings import ROOT, get_settings
+
+PROJECT = ROOT / "dbt_project"
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What one build did: seconds of every model, rows of every mart (all of it, not only the window's), and how many tests passed."""
+
+    start: date
+    end: date
+    models: dict[str, float]
+    rows: dict[str, int]
+    tests_passed: int
+    seconds: float
+
+    def as_text(self) -> str:
+        """One line for the build, then one for each mart."""
+        head = f"{self.start} to {self.end}: {len(self.models)} models built, {self.tests_passed} tests passed in {self.seconds:.1f} s"
+        return "\n".join([head, *(f"{name:<24}{rows:>12,} rows" for name, rows in self.rows.items())])
+
+
+def build(start: date, end: date, full_refresh: bool = False) -> BuildReport:
+    """Brings staging, intermediate and marts up to date after the landing days `[start, end)` were loaded, and tests them.
+
+    Every version that became known after `start` is rebuilt, up to the newest day loaded; with `full_refresh`, all of them. The rows
+    are the same either way.
+
+    Raises:
+        WindowInvalid: the window holds no day.
+        WarehouseBusy: another process has the warehouse open.
+        TransformFailed: a model or test failed; the message names each with its error.
+    """
+    check_window(start, end)
+    with open_warehouse():  # the landing tables stand, and nobody else has the file
+        pass
+    began = time.monotonic()
+    unfinished = _dbt_home() / "unfinished"
+    first = min(start, date.fromisoformat(unfinished.read_text())) if unfinished.exists() else start
+    unfinished.write_text(first.isoformat())
+    arguments = ["--vars", json.dumps({"window_start": first.isoformat(), "sequence_length": get_settings().sequence_length})]
+    results = _run_dbt("build", [*arguments, *(["--full-refresh"] if full_refresh else [])])
+    unfinished.unlink()
+    return BuildReport(
+        start=start,
+        end=end,
+        models={_name(result): result["execution_time"] for result in results if result["unique_id"].startswith("model.")},
+        rows=_mart_rows(),
+        tests_passed=sum(result["status"] == "pass" for result in results),
+        seconds=time.monotonic() - began,
+    )
+
+
+def docs() -> Path:
+    """The folder of a fresh dbt documentation site of this warehouse (open its `index.html`)."""
+    site = _dbt_home() / "docs"
+    _run_dbt("docs", ["generate", "--static"], site)
+    return site
+
+
+def _dbt_home() -> Path:
+    folder = get_settings().home / "dbt"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _run_dbt(command: str, arguments: list[str], target: Path | None = None) -> list[dict]:
+    """The results of one dbt command, one dict a node, as dbt writes them to `run_results.json`."""
+    settings = get_settings()
+    attempts = _dbt_home() / "attempts"
+    if target is None:
+        shutil.rmtree(attempts, ignore_errors=True)  # one process at a time has the warehouse, so nobody reads the last one's
+        attempts.mkdir()
+        target = Path(tempfile.mkdtemp(prefix=f"{command}-", dir=attempts))
+    environment = os.environ | {
+        "PORTRAIT_DBT_WAREHOUSE": str(settings.warehouse),
+        "PORTRAIT_DBT_THREADS": str(settings.dbt_threads),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    }
+    done = subprocess.run(
+        [
+            *(str(Path(sys.executable).with_name("dbt")), "--no-use-colors", "--no-version-check", command, *arguments),
+            *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target", settings.dbt_target),
+            *("--target-path", str(target), "--log-path", str(settings.logs_dir)),
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    written = target / "run_results.json"
+    results = json.loads(written.read_text())["results"] if written.exists() else []
+    if done.returncode:
+        raise TransformFailed(_failure(results, done.stdout + done.stderr))
+    return results
+
+
+def _failure(results: list[dict], output: str) -> str:
+    """What failed, why, and the way out."""
+    failed = [f"{_name(result)}: {' '.join(str(result['message']).split())}" for result in results if result["status"] in ("error", "fail")]
+    what = "; ".join(failed) or f"dbt itself: {output.strip()[-2000:]}"
+    return f"Every dbt model and test must pass. Received {what}. Correct its cause and build the same window again; logs/dbt.log has the whole story."
+
+
+def _name(result: dict) -> str:
+    """`user_features` of `model.portrait.user_features`; `test_x` of `unit_test.portrait.model.test_x`."""
+    parts = result["unique_id"].split(".")
+    return parts[3] if parts[0] == "unit_test" else parts[2]
+
+
+def _mart_rows() -> dict[str, int]:
+    if get_settings().dbt_target != "duckdb":
+        return {}
+    with open_warehouse() as warehouse:
+        marts = warehouse.execute("select table_name from information_schema.tables where table_schema = 'marts' order by 1").fetchall()
+        return {mart: warehouse.execute(f"select count(*) from marts.{mart}").fetchall()[0][0] for (mart,) in marts}
