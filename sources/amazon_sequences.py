@@ -1,7 +1,7 @@
 """Ordered Amazon purchases, one line per user, with item attributes.
 
-Publisher: J. McAuley, UCSD (Amazon product data), in the 5-core preparation published with the recommender S3-Rec and reused by its followers.
-Licence: research use. Offered: on the product data page of McAuley's group; the prepared text files in the S3-Rec authors' code repository.
+Publisher: J. McAuley, UCSD (Amazon product data), in the 5-core preparation published with the recommender S3-Rec. Licence: research use.
+Offered: on the product data page of McAuley's group; the prepared text files in the S3-Rec authors' code repository.
 
 Reads a folder with one `*.txt` (a line per user: `user item item ...`, in order) and, if it is there, its `*_item2attributes.json`
 (`{item: [attribute, ...]}`). Gives items (ids only: titles are not published), item_attributes (`attribute` = number of the
@@ -9,7 +9,7 @@ attribute) and events (`purchase`). Only the order is known: times are spread ov
 """
 
 import json
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,22 @@ from sources.errors import DataNotFound, FileRefused
 from sources.files import landing_table
 from sources.order_only import spread_over_period
 
-START = datetime(2014, 1, 1)
+START = date(2014, 1, 1)
 
 
 def read(data: Path, seed: int, options: dict[str, Any]) -> dict[str, pa.Table]:
     """items, item_attributes and events of the folder `data`."""
     texts = sorted(data.glob("*.txt")) if data.is_dir() else [data]
     if len(texts) != 1:
-        raise DataNotFound(f"Source amazon_sequences reads a folder with one *.txt. {data} has {len(texts)}. Keep one data set to a folder.")
+        raise DataNotFound(
+            f"Source amazon_sequences reads a folder with one *.txt. {data} has {len(texts)}. Keep one data set to a folder."
+        )
     users, items = _sequences(texts[0])
     times = spread_over_period(users, START)
-    first = date(2014, 1, 1)
     item_ids = _in_order_of_number(items)
     attributes = _attributes(texts[0])
     tables = {
-        "items": landing_table("items", {"item_id": item_ids}, [first] * len(item_ids)),
+        "items": landing_table("items", {"item_id": item_ids}, [START] * len(item_ids)),
         "events": landing_table(
             "events",
             {
@@ -50,7 +51,7 @@ def read(data: Path, seed: int, options: dict[str, Any]) -> dict[str, pa.Table]:
     if attributes:
         owner, value = zip(*attributes, strict=True)
         columns = {"item_id": owner, "attribute": ["attribute"] * len(owner), "value": value}
-        tables["item_attributes"] = landing_table("item_attributes", columns, [first] * len(owner))
+        tables["item_attributes"] = landing_table("item_attributes", columns, [START] * len(owner))
     return tables
 
 

@@ -8,6 +8,7 @@ import codecs
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,9 @@ def _text(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_floating(cells.type) and pc.all(pc.equal(pc.floor(cells), cells)).as_py() is not False:
         cells = cells.cast(pa.int64(), safe=False)  # an id that pandas made a float: 17850.0 is 17850
     if pa.types.is_nested(cells.type):
-        return pa.chunked_array([pa.array([None if cell is None else json.dumps(cell, default=str) for cell in cells.to_pylist()], pa.string())])
+        return pa.chunked_array(
+            [pa.array([None if cell is None else json.dumps(cell, default=str) for cell in cells.to_pylist()], pa.string())]
+        )
     return cells.cast(pa.string())
 
 
@@ -115,7 +118,7 @@ def _flags(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array([FLAGS.get(str(cell).strip().lower()) for cell in cells.to_pylist()], pa.bool_())])
 
 
-def _lists(kind: pa.DataType):
+def _lists(kind: pa.DataType) -> Callable[[pa.ChunkedArray], pa.ChunkedArray]:
     def parse_lists(cells: pa.ChunkedArray) -> pa.ChunkedArray:
         return pa.chunked_array([pa.array([_list(cell, kind) for cell in cells.to_pylist()], kind)])
 

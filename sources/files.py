@@ -76,7 +76,7 @@ def _write_day(rows: pa.Table, folder: Path) -> None:
 
 
 def read_table(landing_dir: Path, table: str, start: date | None = None, end: date | None = None) -> pa.Table:
-    """Rows of `table` with `start <= ds < end`, oldest day first, with a `ds` column (date); typed by the contract, and empty where there are none.
+    """Rows of `table` with `start <= ds < end`, oldest day first, with a `ds` column (date); typed by the contract, empty where none came.
 
     A column that some day holds as text (cells that did not parse) is text in the whole result.
     Raises `DataNotFound` for an unknown table and `FileRefused` for a file that cannot be read.
@@ -94,9 +94,11 @@ def read_table(landing_dir: Path, table: str, start: date | None = None, end: da
 
 
 def read_parquet(path: Path) -> pa.Table:
-    """The rows of one Parquet file; raises `FileRefused`, naming the file, where it is truncated or no Parquet file."""
+    """The rows of one Parquet file, dictionaries decoded; raises `FileRefused`, naming the file, where it is not whole."""
     try:
-        return pq.read_table(path, partitioning=None)
+        rows = pq.read_table(path, partitioning=None)
+        plain = [field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field for field in rows.schema]
+        return rows.cast(pa.schema(plain))
     except (pa.ArrowException, OSError) as problem:
         raise FileRefused(f"{path} is not a whole Parquet file: {str(problem).splitlines()[0]} Deliver the file again.") from problem
 

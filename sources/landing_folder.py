@@ -1,8 +1,8 @@
 """Source `landing`: a folder that is already in landing form, the door for any shop's own records.
 
-Publisher and licence: the shop's own. Reads, for any of the landing tables, `<table>.parquet`, `<table>.csv` or a folder `<table>/` of such files, at
-will partitioned as `<table>/ds=YYYY-MM-DD/`. Gives the same tables with the contract's columns in the contract's types; extra columns are
-dropped, except with the free `x_` prefix where the table has one.
+Publisher and licence: the shop's own. Reads, for any of the landing tables, `<table>.parquet`, `<table>.csv` or a folder `<table>/` of such
+files, at will partitioned as `<table>/ds=YYYY-MM-DD/`. Gives the same tables with the contract's columns in the contract's types; extra
+columns are dropped, except with the free `x_` prefix where the table has one.
 
 A required column that is missing refuses the delivery; a cell that does not parse does not: its column stays text in this delivery's files,
 and `quality` judges the row. Rows of unpartitioned files become known on the UTC day of the table's time (events: `received_at`, else
@@ -38,10 +38,14 @@ def read(data: Path, seed: int, options: dict[str, Any]) -> dict[str, pa.Table]:
     found = {name: _read_table(table, _files(data, name)) for name, table in LANDING.items()}
     tables = {name: rows for name, rows in found.items() if rows is not None and rows.num_rows}
     if not tables:
-        raise DataNotFound(f"Source landing reads at least one of {', '.join(LANDING)} (.parquet or .csv) with a row in it. {data} has none.")
+        raise DataNotFound(
+            f"Source landing reads at least one of {', '.join(LANDING)} (.parquet or .csv) with a row in it. {data} has none."
+        )
     earliest = min((day for rows in tables.values() if (day := pc.min(rows["ds"]).as_py())), default=None)
     if earliest is None:
-        raise DataNotFound(f"A delivery needs one day at least. No row in {data} has a time. Put the files into <table>/ds=YYYY-MM-DD/ folders.")
+        raise DataNotFound(
+            f"A delivery needs one day at least. No row in {data} has a time. Put the files into <table>/ds=YYYY-MM-DD/ folders."
+        )
     return {name: _typed_by_day(LANDING[name], _fill_ds(rows, earliest)) for name, rows in tables.items()}
 
 
@@ -49,12 +53,14 @@ def _files(data: Path, table: str) -> list[Path]:
     beside = [path for suffix in _READERS if (path := data / f"{table}{suffix}").is_file()]
     within = sorted(path for path in (data / table).rglob("*") if path.suffix in _READERS and path.name[0] not in "._")
     if len(beside) + bool(within) > 1:
-        raise FileRefused(f"A table comes once. {table} is in {data} as {[path.name for path in beside]} and {len(within)} files of a folder. Keep one.")
+        raise FileRefused(
+            f"A table comes once. {table} is in {data} as {[path.name for path in beside]} and {len(within)} files of a folder. Keep one."
+        )
     return beside or within
 
 
 def _read_table(table: LandingTable, files: list[Path]) -> pa.Table | None:
-    """All rows of one table: contract and free columns as the files have them (text where files differ), and `ds`, null where not yet known."""
+    """All rows of one table: contract and free columns as the files have them (text where they differ), and `ds`, null where unknown."""
     if not files:
         return None
     parts = [_read_file(table, path) for path in files]
@@ -76,7 +82,8 @@ def _read_file(table: LandingTable, path: Path) -> pa.Table:
     missing = [name for name in table.required if name not in rows.column_names]
     if missing:
         raise FileRefused(
-            f"Table {table.name} requires the columns {list(table.required)}. {path} lacks {', '.join(missing)}. Add it and deliver the file again."
+            f"Table {table.name} requires the columns {list(table.required)}. {path} lacks {', '.join(missing)}. "
+            "Add it and deliver the file again."
         )
     free = sorted(name for name in rows.column_names if table.free_prefix and name.startswith(table.free_prefix))
     kept = rows.select([name for name in table.names if name in rows.column_names] + free)

@@ -1,20 +1,20 @@
 """MovieLens 100K and 1M: film ratings with demographics.
 
-Publisher: GroupLens, University of Minnesota. Licence: research use, no redistribution. Offered: on the data sets page of the GroupLens site.
+Publisher: GroupLens, University of Minnesota. Licence: research use, no redistribution.
+Offered: on the data sets page of the GroupLens site.
 
-Reads a folder `ml-100k` (`u.data`, `u.user`, `u.item`, `u.genre`) or `ml-1m` (`users.dat`, `movies.dat` and `ratings_without_timestamps.csv.gz`, columns
-u, m, r in original order). Gives users, user_traits (gender, age_band, occupation), items (title; the film's first genre as its category),
-item_attributes (every genre, and the year) and events (`rate`, rating 1 to 5).
+Reads a folder `ml-100k` (`u.data`, `u.user`, `u.item`, `u.genre`) or `ml-1m` (`users.dat`, `movies.dat` and
+`ratings_without_timestamps.csv.gz`, columns u, m, r in original order). Gives users, user_traits (gender, age_band, occupation), items
+(title; the film's first genre as its category), item_attributes (every genre, and the year) and events (`rate`, rating 1 to 5).
 ml-100k keeps its own times. The times of that ml-1m file are unusable for users above 2999, so only the order is taken: times are spread
 over 180 days from 2000-05-01 (`order_only.py`), which makes it no time-ordered benchmark.
 """
 
 import re
-from datetime import datetime
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -22,13 +22,32 @@ from sources.errors import DataNotFound, FileRefused
 from sources.files import landing_table
 from sources.order_only import spread_over_period
 
-START_1M = datetime(2000, 5, 1)
+START_1M = date(2000, 5, 1)
 AGE_BANDS = ((18, "under 18"), (25, "18-24"), (35, "25-34"), (45, "35-44"), (50, "45-49"), (56, "50-55"), (999, "56+"))
 GENDERS = {"F": "female", "M": "male"}
-OCCUPATIONS_1M = (
-    "other,educator,artist,clerical,student,customer service,doctor,executive,farmer,homemaker,k-12 student,lawyer,programmer,"
-    "retired,sales,scientist,self-employed,technician,tradesman,unemployed,writer"
-).split(",")
+OCCUPATIONS_1M = [
+    "other",
+    "educator",
+    "artist",
+    "clerical",
+    "student",
+    "customer service",
+    "doctor",
+    "executive",
+    "farmer",
+    "homemaker",
+    "k-12 student",
+    "lawyer",
+    "programmer",
+    "retired",
+    "sales",
+    "scientist",
+    "self-employed",
+    "technician",
+    "tradesman",
+    "unemployed",
+    "writer",
+]
 
 
 class _Films(NamedTuple):
@@ -46,7 +65,9 @@ def read(data: Path, seed: int, options: dict[str, Any]) -> dict[str, pa.Table]:
     elif (data / "movies.dat").is_file():
         users, films, ratings = _read_1m(data)
     else:
-        raise DataNotFound(f"Source movielens reads a folder with u.data (ml-100k) or movies.dat (ml-1m). {data} has neither. Point at that folder.")
+        raise DataNotFound(
+            f"Source movielens reads a folder with u.data (ml-100k) or movies.dat (ml-1m). {data} has neither. Point at that folder."
+        )
 
     first = ratings["occurred_at"].min().date()
     bands = users["age"].map(lambda age: next(name for below, name in AGE_BANDS if age < below))

@@ -3,14 +3,15 @@
 Publisher: D. Chen, S. L. Sain and K. Guo, UCI Machine Learning Repository, data set Online Retail. Licence: CC BY 4.0. Offered: on that
 repository's page of the data set, as a spreadsheet; here its sheet as Parquet or CSV.
 
-Reads InvoiceNo, StockCode, Description, Quantity, InvoiceDate, UnitPrice, CustomerID. Every line is kept, so rows and money add up to the published file:
+Reads InvoiceNo, StockCode, Description, Quantity, InvoiceDate, UnitPrice, CustomerID. Every line is kept, so rows and money add up to the
+published file:
 
-* events: a line of a credit note (invoice `C...`) or with a negative quantity is a `return`, with the quantity positive; any other a `purchase`.
-  A line without customer is a guest. `order_id` is the invoice, `event_id` the invoice and the line's number on it. The shop's own bad-debt lines
-  (two negative prices) go through as they are: `quality` judges them.
-* items: every stock code, its title the most frequent description (of sold lines, where there are any) and its price the median price of sold lines.
-  Codes that are no goods (`NO_GOODS`: postage, fees, discounts, manual lines, samples) stand in the catalogue as
-  out of stock, so that their lines are known and nobody is ever recommended one. Goods have no stock information (null).
+* events: a line of a credit note (invoice `C...`) or with a negative quantity is a `return`, with the quantity positive; any other a
+  `purchase`. A line without customer is a guest. `order_id` is the invoice, `event_id` the invoice and the line's number on it. The shop's
+  own bad-debt lines (two negative prices) go through as they are: `quality` judges them.
+* items: every stock code, its title the most frequent description (of sold lines, where there are any) and its price the median price of
+  sold lines. Codes that are no goods (`NO_GOODS`: postage, fees, discounts, manual lines, samples) stand in the catalogue as out of stock,
+  so that their lines are known and nobody is ever recommended one. Goods have no stock information (null).
 """
 
 import hashlib
@@ -52,8 +53,8 @@ def _the_file(data: Path) -> Path:
     files = [data] if data.is_file() else sorted(path for path in data.iterdir() if path.suffix in (".parquet", ".csv"))
     if len(files) != 1 or files[0].suffix not in (".parquet", ".csv"):
         raise DataNotFound(
-            f"Source online_retail reads one .parquet or .csv file with the publisher's columns. {data} gives {[path.name for path in files]}. "
-            "Save the publisher's sheet as one of them."
+            f"Source online_retail reads one .parquet or .csv file with the publisher's columns. {data} gives "
+            f"{[path.name for path in files]}. Save the publisher's sheet as one of them."
         )
     if hashlib.md5(files[0].read_bytes(), usedforsecurity=False).hexdigest() != MD5:
         log.warning("%s is not the file of 541,909 lines that this source was checked with; reading it all the same", files[0].name)
@@ -65,7 +66,9 @@ def _lines(path: Path) -> pd.DataFrame:
     rows = read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
     missing = [name for name in COLUMNS if name not in rows.column_names]
     if missing:
-        raise FileRefused(f"Online Retail has the columns {list(COLUMNS)}. {path} lacks {', '.join(missing)}. Check that it is the publisher's sheet.")
+        raise FileRefused(
+            f"Online Retail has the columns {list(COLUMNS)}. {path} lacks {', '.join(missing)}. Check that it is the publisher's sheet."
+        )
     columns = {name: _column(rows[name], name, kind, path) for name, kind in COLUMNS.items()}
     lines = pd.DataFrame(columns)
     return lines.assign(line=lines.groupby("InvoiceNo").cumcount() + 1)
@@ -89,7 +92,7 @@ def _items(lines: pd.DataFrame) -> pa.Table:
         "item_id": codes,
         "title": codes.map(titles),
         "price": codes.map(sold.groupby("StockCode")["UnitPrice"].median()),
-        "in_stock": np.where(codes.str.fullmatch(NO_GOODS), False, None),
+        "in_stock": codes.str.fullmatch(NO_GOODS).map({True: False, False: None}),
     }
     return landing_table("items", columns, [lines["InvoiceDate"].min().date()] * len(codes))
 

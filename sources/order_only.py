@@ -1,6 +1,6 @@
 """Increasing times for data sets that know only the order of a user's events."""
 
-from datetime import datetime
+from datetime import date
 
 import numpy as np
 
@@ -8,8 +8,9 @@ PERIOD_DAYS = 180
 _PERIOD_US = PERIOD_DAYS * 86_400_000_000
 
 
-def spread_over_period(users: np.ndarray, start: datetime) -> np.ndarray:
-    """A time for each event, `datetime64[us]`: a user's j-th of n events (j from 0) stands at (j + 1/2) / n of the 180 days from `start`.
+def spread_over_period(users: np.ndarray, start: date) -> np.ndarray:
+    """A time for each event, `datetime64[us]`: a user's j-th of n events (j from 0) stands at (j + 1/2) / n of the 180 days from
+    the midnight of `start`.
 
     `users`, shape `(events,)`, names the user of each event; events of one user are in order, and users may be interleaved.
     """

@@ -1,6 +1,7 @@
 """Every source by name, and `deliver`: a source's data -> landing files. Light to import: adapters are imported when they are asked for.
 
-An adapter is a module with `read(data, seed, options) -> dict[str, pyarrow.Table]`: landing tables that it found, each with a `ds` column (date).
+An adapter is a module with `read(data, seed, options) -> dict[str, pyarrow.Table]`: the landing tables it found, each with a `ds`
+column (date).
 """
 
 import json
@@ -57,7 +58,9 @@ class Delivery:
         """The newest delivery into `landing_dir`; raises `DataNotFound` where there is none."""
         path = landing_dir / DELIVERY_FILE
         if not path.is_file():
-            raise DataNotFound(f"A landing folder has a {DELIVERY_FILE} after its first delivery. {landing_dir} has none. Run `portrait ingest` first.")
+            raise DataNotFound(
+                f"A landing folder has a {DELIVERY_FILE} after its first delivery. {landing_dir} has none. Run `portrait ingest` first."
+            )
         raw = json.loads(path.read_text())
         tables = {
             name: TableDelivery(table["rows"], date.fromisoformat(table["first_ds"]), date.fromisoformat(table["last_ds"]))
@@ -117,7 +120,9 @@ def deliver(source: str, data: Path | str | None, landing_dir: Path, *, seed: in
     Raises a `SourceError` before anything is written.
     """
     if source not in SOURCES:
-        raise UnknownSource(f"A source must be one of {sorted(SOURCES)}. Received '{source}'. Files already in landing form go in by `landing`.")
+        raise UnknownSource(
+            f"A source must be one of {sorted(SOURCES)}. Received '{source}'. Files already in landing form go in by `landing`."
+        )
     chosen = SOURCES[source]
     for option in options or {}:
         if option not in chosen.options:

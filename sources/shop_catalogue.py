@@ -5,12 +5,32 @@ from dataclasses import dataclass
 import numpy as np
 
 TREE = {
-    "Women": {"Dresses": "Summer Dresses,Evening Dresses,Maxi Dresses", "Tops": "Blouses,T-Shirts,Knitwear", "Shoes": "Heels,Sandals,Ankle Boots"},
-    "Men": {"Shirts": "Oxford Shirts,Polo Shirts,Linen Shirts", "Trousers": "Jeans,Chinos,Shorts", "Footwear": "Loafers,Trainers,Work Boots"},
-    "Electronics": {"Audio": "Headphones,Speakers,Turntables", "Computing": "Keyboards,Monitors,Laptops", "Gaming": "Consoles,Controllers,Headsets"},
+    "Women": {
+        "Dresses": "Summer Dresses,Evening Dresses,Maxi Dresses",
+        "Tops": "Blouses,T-Shirts,Knitwear",
+        "Shoes": "Heels,Sandals,Ankle Boots",
+    },
+    "Men": {
+        "Shirts": "Oxford Shirts,Polo Shirts,Linen Shirts",
+        "Trousers": "Jeans,Chinos,Shorts",
+        "Footwear": "Loafers,Trainers,Work Boots",
+    },
+    "Electronics": {
+        "Audio": "Headphones,Speakers,Turntables",
+        "Computing": "Keyboards,Monitors,Laptops",
+        "Gaming": "Consoles,Controllers,Headsets",
+    },
     "Home": {"Kitchen": "Knives,Pans,Coffee Makers", "Living": "Cushions,Lamps,Rugs", "Bedroom": "Duvets,Pillows,Bed Linen"},
-    "Beauty": {"Skin Care": "Moisturisers,Serums,Sun Creams", "Hair": "Shampoos,Conditioners,Hair Oils", "Make-up": "Lipsticks,Mascaras,Foundations"},
-    "Sports": {"Running": "Running Shoes,Running Jackets,Sports Watches", "Cycling": "Helmets,Bike Lights,Jerseys", "Yoga": "Yoga Mats,Leggings,Blocks"},
+    "Beauty": {
+        "Skin Care": "Moisturisers,Serums,Sun Creams",
+        "Hair": "Shampoos,Conditioners,Hair Oils",
+        "Make-up": "Lipsticks,Mascaras,Foundations",
+    },
+    "Sports": {
+        "Running": "Running Shoes,Running Jackets,Sports Watches",
+        "Cycling": "Helmets,Bike Lights,Jerseys",
+        "Yoga": "Yoga Mats,Leggings,Blocks",
+    },
     "Children": {"Toys": "Building Sets,Dolls,Puzzles", "Baby": "Prams,Bottles,Carriers", "School": "Backpacks,Pencil Cases,Lunch Boxes"},
     "Groceries": {"Drinks": "Coffee Beans,Teas,Juices", "Pantry": "Pastas,Olive Oils,Spices", "Snacks": "Chocolates,Nuts,Crisps"},
 }
@@ -47,9 +67,9 @@ class Catalogue:
 
 
 def make_catalogue(rng: np.random.Generator, items: int, start: int, end: int) -> Catalogue:
-    """`items` items, every leaf with at least four; one in eight is listed between `start` and `end`, the rest in the year before."""
+    """`items` items, at least two a leaf; one in eight (but never a whole leaf) is listed from `start` to `end`, the rest in the year before."""
     share = rng.lognormal(0, 0.5, len(PATHS))
-    leaf = np.concatenate([np.repeat(np.arange(len(PATHS)), 4), rng.choice(len(PATHS), items - 4 * len(PATHS), p=share / share.sum())])
+    leaf = np.concatenate([np.repeat(np.arange(len(PATHS)), 2), rng.choice(len(PATHS), items - 2 * len(PATHS), p=share / share.sum())])
     rng.shuffle(leaf)
     top = LEAF_TOP[leaf]
     brand = top * BRANDS_A_TOP + rng.integers(BRANDS_A_TOP, size=items)
@@ -58,6 +78,8 @@ def make_catalogue(rng: np.random.Generator, items: int, start: int, end: int) -
     ranks = rng.permutation(items)
     year = 365 * 86_400_000_000
     listed = np.where(rng.random(items) < 0.125, rng.integers(start, end, items), start - rng.integers(0, year, items))
+    firsts = np.unique(leaf, return_index=True)[1]
+    listed[firsts] = np.minimum(listed[firsts], start)
 
     in_leaf = np.full((len(PATHS), np.bincount(leaf).max()), -1)
     next_items = np.empty((items, 3), dtype=np.int64)
@@ -91,7 +113,9 @@ def item_words(rng: np.random.Generator, catalogue: Catalogue) -> dict[str, list
         level = _LEVELS[int(np.digitize(catalogue.price_level[item], [-0.3, 0.3]))]
         words["item_id"].append(f"i{item:06d}")
         words["title"].append(f"{brands[brand]} {_ADJECTIVES[adjective]} {last} {100 + item % 900}")
-        words["description"].append(f"{_ADJECTIVES[adjective]} {level} {last.lower()} by {brands[brand]}, from our {middle.lower()} range for {top.lower()}.")
+        words["description"].append(
+            f"{_ADJECTIVES[adjective]} {level} {last.lower()} by {brands[brand]}, from our {middle.lower()} range for {top.lower()}."
+        )
         words["category"].append(f"{top} > {middle} > {last}")
         words["brand"].append(brands[brand])
     return words

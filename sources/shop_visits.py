@@ -1,4 +1,4 @@
-"""Visits to the simulated shop: when people come, what they look at next, and what becomes of it (favourite, cart, purchase, return, reorder)."""
+"""Visits to the simulated shop: when people come, what they look at next, and what follows (favourite, cart, purchase, return, reorder)."""
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def simulate_visits(rng: np.random.Generator, visits: np.ndarray, catalogue: Cat
 
 
 def _browse(rng: np.random.Generator, visits: np.ndarray, catalogue: Catalogue, people: People) -> np.ndarray:
-    """Items looked at, shape `(visits, MAX_VIEWS + 1)`, -1 after the last; one visit in three resumes at the last item of the one before."""
+    """Items looked at, shape `(visits, MAX_VIEWS + 1)`, -1 where none; one visit in three resumes at the last item of the one before."""
     user, at = visits["user"], visits["at"]
     drifted = rng.random(len(visits)) < np.clip((at - people.drifts_at[user]) / (20 * DAY), 0, 1)
     length = np.minimum(rng.geometric(0.22, len(visits)), MAX_VIEWS)
