@@ -1,0 +1,40 @@
+"""Scores into probabilities that mean what they say, fitted on rows that the scores were not fitted on."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, log_softmax
+
+
+def temperature(logits: np.ndarray, truth: np.ndarray) -> float:
+    """The temperature of least log-loss for `logits` `(rows, classes)` and class numbers `(rows,)` (Guo et al. 2017); 1 without rows."""
+    if not len(truth):
+        return 1.0
+
+    def loss(log_temperature: float) -> float:
+        return -float(log_softmax(logits / np.exp(log_temperature), axis=1)[np.arange(len(truth)), truth].mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x))
+
+
+def platt(logits: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Slope and shift of least log-loss for `sigmoid(slope * logit + shift)` (Platt 1999, with his smoothed targets); (1, 0) for one class.
+
+    Both arguments have shape `(rows,)`; truth is 0 or 1.
+    """
+    positives, negatives = float((truth == 1).sum()), float((truth == 0).sum())
+    if not positives or not negatives:
+        return 1.0, 0.0
+    smooth = np.where(truth == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+
+    def loss(parameters: np.ndarray) -> float:
+        scaled = parameters[0] * logits + parameters[1]
+        return float(np.mean(np.logaddexp(0, scaled) - smooth * scaled))
+
+    slope, shift = minimize(loss, x0=np.array([1.0, 0.0]), method="BFGS").x
+    return (float(slope), float(shift)) if slope > 0 else (0.0, float(np.log(positives + 1) - np.log(negatives + 1)))
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    return expit(logits)

@@ -1,0 +1,187 @@
+"""What a training run leaves: a folder `candidates/<model>/<run>/`, whole or not there at all, and its line in MLflow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from settings import get_settings
+
+
+class TrainingSkipped(Exception):
+    """The shop's tables do not carry this model; the message names the table and what it lacks."""
+
+
+@dataclass(frozen=True)
+class TrainingWindow:
+    """Days `[start, end)` of landing data that a run may know."""
+
+    start: date
+    end: date
+
+    def __post_init__(self) -> None:
+        if self.start >= self.end:
+            raise ValueError(f"A window's start must lie before its end. Received {self.start} to {self.end}. Give at least one day.")
+
+    @property
+    def end_at(self) -> datetime:
+        return datetime.combine(self.end, time())
+
+    @property
+    def start_at(self) -> datetime:
+        return datetime.combine(self.start, time())
+
+    @property
+    def holdout_at(self) -> datetime:
+        """What is known before this is learned from, what follows is asked: the last 7 days, or the last tenth of a window under 70 days."""
+        days = (self.end - self.start).days
+        return self.end_at - timedelta(days=max(1, min(7, days // 10)))
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """A person's choices; None is the default of settings or of the model's config."""
+
+    epochs: int | None = None
+    seed: int | None = None
+    promote: bool = True
+
+    @property
+    def chosen_seed(self) -> int:
+        return get_settings().seed if self.seed is None else self.seed
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run and its verdict."""
+
+    model: str
+    path: Path
+    metrics: dict[str, Any]
+    promoted: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How a trained model did on the holdout, beside its baseline and the served model.
+
+    `rows` holdout rows; each statistic takes row numbers and gives the main metric, greater is better. `metrics` maps a model's name to its
+    figures, the trained model first. The rest is for the report.
+    """
+
+    rows: int
+    challenger: Callable[[np.ndarray], float]
+    baseline: Callable[[np.ndarray], float]
+    champion: Callable[[np.ndarray], float] | None
+    metrics: dict[str, dict[str, float]]
+    note: str = ""
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    calibration: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    popularity: tuple[np.ndarray, np.ndarray] | None = None
+    tables: dict[str, list[dict[str, object]]] = field(default_factory=dict)
+    samples: int = 1000
+
+
+def content_hash(*parts: Any) -> str:
+    """Eight hex digits that change when any part does: arrays, lists of arrays, or what JSON can hold."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, list) and part and isinstance(part[0], np.ndarray):
+            part = np.concatenate(part)
+        if isinstance(part, np.ndarray) and part.dtype != object:
+            digest.update(np.ascontiguousarray(part).tobytes())
+        elif isinstance(part, np.ndarray):
+            digest.update("\x1f".join(map(str, part)).encode())
+        else:
+            digest.update(json.dumps(part, sort_keys=True, default=str).encode())
+        digest.update(b"\x1e")
+    return digest.hexdigest()[:8]
+
+
+@contextmanager
+def run_folder(model: str, window: TrainingWindow, seed: int, content: str) -> Iterator[tuple[Path, Path]]:
+    """The folder to write into, and the one that takes its place when the block ends well; an equal run from before is replaced."""
+    final = get_settings().candidates_dir / model / f"{window.start}_{window.end}_s{seed}_{content}"
+    final.parent.mkdir(parents=True, exist_ok=True)
+    draft = final.parent / f".{final.name}.tmp-{os.getpid()}"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    try:
+        yield draft, final
+        old = final.parent / f".{final.name}.old-{os.getpid()}"
+        if final.exists():
+            final.rename(old)
+        draft.rename(final)
+        shutil.rmtree(old, ignore_errors=True)
+        (final.parent / "skipped.json").unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def skip(model: str, window: TrainingWindow, reason: str) -> TrainingSkipped:
+    """The exception to raise; its reason is also kept in `candidates/<model>/skipped.json`."""
+    folder = get_settings().candidates_dir / model
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {"model": model, "start": str(window.start), "end": str(window.end), "reason": reason}
+    (folder / "skipped.json").write_text(json.dumps(kept, indent=1))
+    return TrainingSkipped(f"{model}: {reason}")
+
+
+def conclude(
+    model: str,
+    draft: Path,
+    final: Path,
+    evidence: Evidence,
+    options: TrainingOptions,
+    params: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+) -> Run:
+    """Judges the evidence, writes `verdict.json`, `metrics.json` and `report.html` into `draft`, and logs the run in MLflow."""
+    from training.gate import judge
+    from training.report import Report, write_report
+    from training.tracking import log_run
+
+    verdict = judge(
+        model, evidence.rows, evidence.challenger, evidence.baseline, evidence.champion, seed=options.chosen_seed, samples=evidence.samples
+    )
+    promoted = verdict.promoted and options.promote
+    reason = verdict.reason if promoted or not verdict.promoted else f"{verdict.reason} The run was asked not to promote."
+    figures = asdict(verdict) | {"promoted": promoted, "reason": reason}
+    (draft / "verdict.json").write_text(json.dumps(figures, indent=1, default=str))
+    (draft / "metrics.json").write_text(json.dumps(evidence.metrics, indent=1))
+    report = Report(
+        title=f"{model}: {final.name}",
+        subtitle=f"window {provenance['window']}, holdout of {evidence.rows} rows",
+        promoted=promoted,
+        reason=reason,
+        metrics=evidence.metrics,
+        provenance={**provenance, **params},
+        note=evidence.note,
+        curves=evidence.curves,
+        calibration=evidence.calibration,
+        popularity=evidence.popularity,
+        tables=evidence.tables,
+    )
+    write_report(draft / "report.html", report)
+    own = next(iter(evidence.metrics.values()), {})
+    log_run(
+        model,
+        final.name,
+        params={**params, "window": provenance["window"]},
+        curves=evidence.curves,
+        metrics=own,
+        files=[draft / "report.html"],
+        tags={"promoted": str(promoted), "reason": reason[:400]},
+    )
+    return Run(model, final, evidence.metrics, promoted, reason)

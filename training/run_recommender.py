@@ -1,0 +1,106 @@
+"""The recommender's run: export the encoder as a recommender, and ask it for every user's next new item after the holdout time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from training import metrics
+from training.baselines import interactions, popularity
+from training.encoder import TrainedEncoder
+from training.export import export_model
+from training.frames import histories_until, questions_between, to_us
+from training.histories import Histories
+from training.recommender import Recommender
+from training.run_folder import Evidence, TrainingWindow
+from training.served import SavedPredictor, blocks, champion, history_inputs
+from training.signatures import RECOMMENDER
+from training.splits import Questions
+
+LISTED = 10
+
+
+def golden_users(histories: Histories) -> Histories:
+    """Three users to ask in golden requests: a long history, a short one and none; fewer where there are no such users."""
+    order = np.argsort(-histories.lengths, kind="stable")
+    chosen = histories[order[[0, len(order) // 2]]] if len(order) else histories
+    empty = [np.empty(0, object)]
+    return Histories(
+        np.append(chosen.user_ids, ""), chosen.item_ids + empty, chosen.event_types + empty, [*chosen.times_us, np.empty(0, np.int64)]
+    )
+
+
+def train_recommender(encoder: TrainedEncoder, window: TrainingWindow, draft: Path, provenance: dict[str, object]) -> Evidence:
+    """Writes `draft/saved_model` and returns how it did."""
+    histories = histories_until(window.holdout_at, window.start_at)
+    examples = golden_users(histories)
+    golden = history_inputs(examples, to_us(window.holdout_at)) | {
+        "exclude_item_ids": np.array([[items[-1] if len(items) else ""] for items in examples.item_ids], object),
+        "k": np.full(len(examples), min(LISTED, len(encoder.catalogue) - 1), np.int32),
+    }
+    served = Recommender(encoder)
+    export_model(served, served.serve, RECOMMENDER, draft / "saved_model", golden=golden, provenance=provenance)
+
+    questions = questions_between(histories, window.holdout_at, window.end_at)
+    users = len(questions.targets)
+    seen = interactions([encoder.catalogue.index_of(items) for items in questions.histories.item_ids], len(encoder.catalogue))
+    everybody = interactions([encoder.catalogue.index_of(items) for items in histories.item_ids], len(encoder.catalogue))
+    targets = encoder.catalogue.index_of(questions.targets)
+    by_popularity = metrics.rank_targets((popularity(everybody)(seen[rows]) for rows in blocks(users)), targets, seen).ranks
+    own, top = served_ranks(draft / "saved_model", questions, window)
+    ranks = {"recommender": own, "popularity": by_popularity}
+    if published := champion("recommender"):
+        ranks[f"served version {published[0]}"] = served_ranks(published[1], questions, window)[0]
+    gains = {name: metrics.ndcg(found) for name, found in ranks.items()}
+
+    def mean(name: str) -> metrics.Statistic:
+        return lambda rows: float(gains[name][rows].mean())
+
+    listed = encoder.catalogue.index_of(top.ravel())
+    counts = np.bincount(listed[listed >= 0], minlength=len(encoder.catalogue))
+    figures = {name: _figures(found) for name, found in ranks.items()}
+    if users:
+        figures["recommender"] |= {"coverage@10": float((counts > 0).mean())}
+    return Evidence(
+        users,
+        mean("recommender"),
+        mean("popularity"),
+        mean(f"served version {published[0]}") if published else None,
+        figures,
+        note=f"Each of {users} users' first event on a new item from {window.holdout_at:%Y-%m-%d} to {window.end}; full ranking, seen items removed.",
+        curves=encoder.curves,
+        popularity=(counts, encoder.counts) if users else None,
+        tables={"Examples": _examples(questions, top)} if users else {},
+    )
+
+
+def served_ranks(saved_model: Path, questions: Questions, window: TrainingWindow) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the targets from 0 among the first ten, `(users,)`, a number beyond any list where missed; and the lists `(users, 10)`."""
+    ask = SavedPredictor(saved_model)
+    ranks = np.full(len(questions.targets), np.iinfo(np.int64).max)
+    top = np.full((len(ranks), LISTED), "", object)
+    for rows in blocks(len(ranks)):
+        histories = questions.histories[rows]
+        inputs = history_inputs(histories, to_us(window.holdout_at))
+        more = {"exclude_item_ids": inputs["event_item_ids"], "k": np.full(len(rows), LISTED, np.int32)}
+        top[rows] = ask(inputs | more)["item_ids"]
+        found = top[rows] == questions.targets[rows][:, None]
+        ranks[rows] = np.where(found.any(1), found.argmax(1), ranks[rows])
+    return ranks, top
+
+
+def _figures(ranks: np.ndarray) -> dict[str, float]:
+    return {"HR@10": float(metrics.hits(ranks).mean()), "NDCG@10": float(metrics.ndcg(ranks).mean())} if len(ranks) else {}
+
+
+def _examples(questions: Questions, top: np.ndarray) -> list[dict[str, object]]:
+    return [
+        {
+            "user": questions.histories.user_ids[user],
+            "newest events": list(questions.histories.item_ids[user][-3:]),
+            "next": questions.targets[user],
+            "recommended": list(top[user, :5]),
+        }
+        for user in range(min(5, len(questions.targets)))
+    ]

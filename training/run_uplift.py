@@ -1,0 +1,121 @@
+"""The uplift model's run: half of the users teach it, the other half measures what its ranking of people is worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from training import metrics
+from training.encoder import TrainedEncoder
+from training.export import export_model
+from training.frames import Asked, ask_campaigns, campaign_rows
+from training.run_folder import Evidence, TrainingWindow, skip
+from training.run_portrait import part_of
+from training.served import SavedPredictor, blocks, champion, history_inputs, number_inputs
+from training.signatures import UPLIFT, USER_FEATURES
+from training.uplift import CONTROL, ServedUplift, fit_uplift
+from training.uplift_config import UpliftConfig
+
+OUTPUT = {"visited": "visit_uplift", "converted": "conversion_uplift"}
+
+
+def train_uplift(
+    encoder: TrainedEncoder | None, config: UpliftConfig, window: TrainingWindow, seed: int, draft: Path, provenance: dict[str, object]
+) -> Evidence:
+    """Writes `draft/saved_model` and returns how it did. Raises TrainingSkipped without two arms of enough rows."""
+    rows, covariates = campaign_rows(window.end_at)
+    if not len(rows):
+        raise skip("uplift", window, "`campaign_exposures` has no campaign with a control group whose outcome is known")
+    is_asked = part_of(rows["user_id"], seed) < 0.5
+    arms = rows[~is_asked].groupby("treatment").size()
+    treatments = sorted(arms.index[(arms >= config.min_arm_rows) & (arms.index != CONTROL)])
+    if not treatments or arms.get(CONTROL, 0) < config.min_arm_rows:
+        raise skip(
+            "uplift",
+            window,
+            f"`campaign_exposures` needs {config.min_arm_rows} users in control and in one offer to learn from. Found {arms.to_dict()}",
+        )
+    kept = rows["treatment"].isin([CONTROL, *treatments])
+    outcomes = [name for name in ("visited", "converted", "spend") if rows.loc[kept & ~is_asked, name].notna().any()]
+    measured = next((name for name in outcomes if name in OUTPUT), None)
+    if measured is None:
+        raise skip("uplift", window, "`campaign_exposures` has no outcome `visited` or `converted`")
+    learn = ask_campaigns(rows[kept & ~is_asked].reset_index(drop=True))
+    test = ask_campaigns(rows[kept & is_asked & rows[measured].notna()].reset_index(drop=True))
+
+    frame = learn.labels.assign(**{name: learn.numbers[:, place] for place, name in enumerate(USER_FEATURES)})
+    vectors = encoder.vectors(learn.histories, learn.at_us) if encoder else None
+    uplift = fit_uplift(frame, treatments, outcomes, covariates, config, seed, vectors)
+    served = ServedUplift(uplift, encoder)
+    golden = _inputs(learn, np.arange(min(3, len(frame))), served.extra_inputs)
+    facts = {**provenance, "treatments": treatments, "outcomes": outcomes, "covariates": covariates}
+    export_model(served, served.serve, UPLIFT, draft / "saved_model", golden=golden, provenance=facts, extra_inputs=served.extra_inputs)
+    return _evidence(draft / "saved_model", test, treatments, measured, uplift.curves)
+
+
+def _evidence(saved_model: Path, test: Asked, treatments: list[str], measured: str, curves: dict[str, list[float]]) -> Evidence:
+    """Qini of each offer against control, averaged over the offers; random targeting has 0."""
+    outcome = test.labels[measured].to_numpy(int)
+    treatment = test.labels["treatment"].to_numpy(object)
+    predicted = {"uplift": _predicted(SavedPredictor(saved_model), test, treatments, measured)}
+    if published := champion("uplift"):
+        predicted[f"served version {published[0]}"] = _predicted(SavedPredictor(published[1]), test, treatments, measured)
+
+    def figures(name: str, rows: np.ndarray) -> dict[str, float]:
+        found = []
+        for place, offer in enumerate(treatments):
+            own = rows[np.isin(treatment[rows], [offer, CONTROL])]
+            found.append(metrics.uplift(outcome[own], predicted[name][own, place], treatment[own] == offer))
+        return {key: float(np.mean([one[key] for one in found])) for key in found[0]}
+
+    def qini(name: str) -> metrics.Statistic:
+        return lambda rows: figures(name, rows)["qini"]
+
+    everybody = np.arange(len(outcome))
+    effects = [
+        outcome[treatment == offer].mean() - outcome[treatment == CONTROL].mean() if len(outcome) else np.nan for offer in treatments
+    ]
+    average = {"uplift@30%": float(np.mean(effects)), "qini": 0.0, "auuc": 0.0}
+    shown = {name: figures(name, everybody) for name in predicted} if len(outcome) else {"uplift": {}}
+    return Evidence(
+        len(outcome),
+        qini("uplift"),
+        lambda _rows: 0.0,
+        qini(f"served version {published[0]}") if published else None,
+        {**shown, "random": average},
+        note=f"Outcome {measured}, offers {', '.join(treatments)} against control, {len(outcome)} users that the networks never saw.",
+        curves=curves,
+        samples=200,  # a Qini curve for every resample is dear
+    )
+
+
+def _inputs(asked: Asked, rows: np.ndarray, extra_inputs: tuple) -> dict[str, np.ndarray]:
+    part = asked[rows]
+    inputs = history_inputs(part.histories, part.at_us) | number_inputs(part.numbers)
+    for tensor in extra_inputs:
+        column = part.labels[tensor.name]
+        inputs[tensor.name] = column.fillna("").astype(str).to_numpy(object) if tensor.dtype == "string" else column.to_numpy(np.float32)
+    return inputs
+
+
+def _predicted(model: SavedPredictor, test: Asked, treatments: list[str], measured: str) -> np.ndarray:
+    """Uplift on `measured` in the order of `treatments`, `(rows, treatments)`; 0 for an offer or by a covariate that the model does not know."""
+    predicted = np.zeros((len(test.labels), len(treatments)))
+    known = {*(tensor.name for tensor in UPLIFT.inputs)}
+    for rows in blocks(len(predicted)):
+        own = [tensor for name in model.inputs if name not in known and (tensor := _as_tensor(model, name))]
+        if any(tensor.name not in test.labels for tensor in own):
+            return predicted
+        answer = model(_inputs(test, rows, tuple(own)))
+        offers = list(answer["treatments"][0])
+        for place, offer in enumerate(treatments):
+            if offer in offers:
+                predicted[rows, place] = np.nan_to_num(answer[OUTPUT[measured]][:, offers.index(offer)])
+    return predicted
+
+
+def _as_tensor(model: SavedPredictor, name: str):
+    from training.signatures import Tensor
+
+    return Tensor(name, model.inputs[name].dtype.name, ("batch",), "")

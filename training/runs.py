@@ -1,0 +1,139 @@
+"""Training runs: point-in-time frames into a judged candidate in `candidates/<model>/<run>/`.
+
+`train_encoder` first, then `train_model` for each model that stands on it. The same window, options and data give the same run folder.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from settings import get_settings
+from training.encoder_config import EncoderConfig
+from training.portrait_config import PortraitConfig
+from training.run_folder import Run, TrainingOptions, TrainingSkipped, TrainingWindow, conclude, content_hash, run_folder, skip
+from training.signatures import SERVED_MODELS
+from training.uplift_config import UpliftConfig
+
+__all__ = ["Run", "TrainingOptions", "TrainingSkipped", "TrainingWindow", "train_encoder", "train_model"]
+
+ENCODER = "encoder"
+_log = logging.getLogger(__name__)
+
+
+def train_encoder(window: TrainingWindow | tuple[date, date], options: TrainingOptions | Mapping[str, Any] | None = None) -> Run:
+    """The encoder, from what was known at `window.holdout_at`; its folder is what `train_model` takes.
+
+    A shop without usable events gets a run without an encoder, since a model of campaigns alone can do without. Raises TrainingSkipped
+    where there are neither events nor campaigns.
+    """
+    window, options = _window(window), _options(options)
+    from training import devices
+
+    devices.prepare()
+    from training.encoder import train_encoder_network
+    from training.frames import campaign_rows, catalogue_at, histories_until
+
+    started = time.monotonic()
+    histories, catalogue = histories_until(window.holdout_at, window.start_at), catalogue_at(window.holdout_at)
+    config = EncoderConfig(sequence_length=get_settings().sequence_length)
+    config = replace(config, epochs=options.epochs) if options.epochs else config
+    seed = options.chosen_seed
+    content = content_hash(
+        config.to_dict(), histories.user_ids, histories.item_ids, histories.times_us, catalogue.item_ids, catalogue.title
+    )
+    _log.info("encoder: %s users, %s events, %s items", len(histories), int(histories.lengths.sum()), len(catalogue))
+    with run_folder(ENCODER, window, seed, content) as (draft, final):
+        try:
+            encoder = train_encoder_network(histories, catalogue, config, seed, log=_log.info)
+        except ValueError as error:
+            if not len(campaign_rows(window.end_at)[0]):
+                raise skip(ENCODER, window, f"`events`: {error}; `campaign_exposures` has no campaign either") from error
+            reason = f"No encoder: {error}"
+            _log.warning(reason)
+            (draft / "metrics.json").write_text(json.dumps({"skipped": reason}))
+            return Run(ENCODER, final, {}, False, reason)
+        encoder.save(draft / ENCODER)
+        figures = {"loss": encoder.curves["loss"][-1], "users": len(histories), "seconds": round(time.monotonic() - started, 1)}
+        (draft / "metrics.json").write_text(json.dumps(figures))
+        from training.tracking import log_run
+
+        params = {**config.to_dict(), "seed": seed, "window": f"{window.start}/{window.end}"}
+        log_run(ENCODER, final.name, params=params, curves=encoder.curves, metrics=figures)
+        return Run(ENCODER, final, figures, False, "an encoder is not served by itself")
+
+
+def train_model(
+    name: str, encoder_path: Path, window: TrainingWindow | tuple[date, date], options: TrainingOptions | Mapping[str, Any] | None = None
+) -> Run:
+    """One of SERVED_MODELS on the encoder that `train_encoder` left in `encoder_path`, exported, measured and judged.
+
+    Raises TrainingSkipped where the shop's tables do not carry the model, and KeyError for an unknown name.
+    """
+    if name not in SERVED_MODELS:
+        raise KeyError(f"A model must be one of {sorted(SERVED_MODELS)}. Received {name!r}.")
+    window, options = _window(window), _options(options)
+    from training import devices
+
+    devices.prepare()
+    from training.encoder import TrainedEncoder
+
+    encoder = TrainedEncoder.load(encoder_path / ENCODER) if (encoder_path / ENCODER).is_dir() else None
+    if encoder is None and name != "uplift":
+        raise skip(name, window, f"`events` carry no encoder: {encoder_path.name} holds none")
+    seed = options.chosen_seed
+    config = _head_config(name, options)
+    params = {
+        **(config.to_dict() if config else {}),
+        **({f"encoder {key}": value for key, value in encoder.config.to_dict().items()} if encoder else {}),
+    }
+    provenance: dict[str, object] = {
+        "encoder_version": encoder_path.name if encoder else None,
+        "window": f"{window.start}/{window.end}",
+        "holdout_at": window.holdout_at.isoformat(),
+        "seed": seed,
+        "config": params,
+    }
+    with run_folder(name, window, seed, content_hash(params, encoder_path.name)) as (draft, final):
+        provenance["run"] = final.name
+        if name == "recommender":
+            from training.run_recommender import train_recommender
+
+            evidence = train_recommender(encoder, window, draft, provenance)
+        elif name == "portrait":
+            from training.run_portrait import train_portrait
+
+            evidence = train_portrait(encoder, config, window, seed, draft, provenance)
+        else:
+            from training.run_uplift import train_uplift
+
+            evidence = train_uplift(encoder, config, window, seed, draft, provenance)
+        facts = {key: value for key, value in provenance.items() if key != "config"}
+        run = conclude(name, draft, final, evidence, options, params, facts)
+    _log.info("%s: %s", name, run.reason)
+    return run
+
+
+def _head_config(name: str, options: TrainingOptions) -> Any:
+    """The config of the heads; the recommender has none of its own, it is the encoder's."""
+    if name == "portrait":
+        config = PortraitConfig()
+        return replace(config, trait_epochs=options.epochs, propensity_epochs=options.epochs) if options.epochs else config
+    if name == "uplift":
+        config = UpliftConfig()
+        return replace(config, epochs=options.epochs) if options.epochs else config
+    return None
+
+
+def _window(window: TrainingWindow | tuple[date, date]) -> TrainingWindow:
+    return window if isinstance(window, TrainingWindow) else TrainingWindow(*window)
+
+
+def _options(options: TrainingOptions | Mapping[str, Any] | None) -> TrainingOptions:
+    return options if isinstance(options, TrainingOptions) else TrainingOptions(**(options or {}))

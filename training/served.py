@@ -1,0 +1,67 @@
+"""SavedModels asked in this process, just as the model server asks them: for golden requests and for comparing candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from settings import get_settings
+from training.histories import Histories
+from training.signatures import SIGNATURE, USER_FEATURES
+
+
+def history_inputs(histories: Histories, as_of_us: int | np.ndarray) -> dict[str, np.ndarray]:
+    """The signature's history inputs, right-padded: `(users, steps)`, and `as_of_us` `(users,)`."""
+    steps = max(1, int(histories.lengths.max(initial=0)))
+
+    def padded(columns: list[np.ndarray], dtype: Any, blank: Any) -> np.ndarray:
+        rows = np.full((len(histories), steps), blank, dtype)
+        for row, column in zip(rows, columns, strict=True):
+            row[: len(column)] = column
+        return rows
+
+    return {
+        "event_item_ids": padded(histories.item_ids, object, ""),
+        "event_types": padded(histories.event_types, object, ""),
+        "event_times_us": padded(histories.times_us, np.int64, 0),
+        "as_of_us": np.broadcast_to(np.asarray(as_of_us, np.int64), (len(histories),)).copy(),
+    }
+
+
+def number_inputs(numbers: np.ndarray) -> dict[str, np.ndarray]:
+    """`numbers` `(rows, USER_FEATURES)` as the signature's inputs, each `(rows,)`."""
+    return {name: np.ascontiguousarray(numbers[:, place], np.float32) for place, name in enumerate(USER_FEATURES)}
+
+
+class SavedPredictor:
+    """A SavedModel folder that answers with numpy arrays; strings come back as str objects."""
+
+    def __init__(self, path: Path) -> None:
+        self._model = tf.saved_model.load(str(path))  # kept: its variables live as long as it does
+        self._signature = self._model.signatures[SIGNATURE]
+        self.inputs = self._signature.structured_input_signature[1]
+
+    def __call__(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        tensors = {name: tf.constant(inputs[name], spec.dtype) for name, spec in self.inputs.items()}
+        return {name: _text(tensor.numpy()) for name, tensor in self._signature(**tensors).items()}
+
+
+def champion(model: str) -> tuple[int, Path] | None:
+    """The highest published version of `model` and its folder; None where none is."""
+    folder = get_settings().models_dir / model
+    versions = sorted((int(path.name), path) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
+    return versions[-1] if versions else None
+
+
+def blocks(count: int, size: int = 256) -> Iterator[np.ndarray]:
+    """Row numbers `0 .. count - 1` in blocks."""
+    for start in range(0, count, size):
+        yield np.arange(start, min(start + size, count))
+
+
+def _text(values: np.ndarray) -> np.ndarray:
+    return np.vectorize(lambda value: value.decode(), otypes=[object])(values) if values.dtype == object and values.size else values
