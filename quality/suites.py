@@ -1,0 +1,155 @@
+"""The suites of both gates: landing suites from `sources/landing.py` and the limits of the row rules, mart suites from `_marts.yml`.
+
+Every expectation carries its rule's name in `meta["rule"]`. No suite may pass without looking: `check_suite` demands that each asks for
+rows, columns and values that are not null.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import yaml
+
+from quality.engine import RowColumn, gx, gxe
+from quality.errors import SuiteIncomplete
+from quality.row_rules import ALLOWED, RANGES, SHOP_OPENED
+from quality.warehouse import landing_columns, stored_name
+from settings import ROOT
+from sources.landing import LandingTable
+
+MART_CONTRACT = ROOT / "dbt_project" / "models" / "marts" / "_marts.yml"
+
+#: What makes a row of a mart one row: no two rows may share it.
+MART_KEYS = {
+    "user_features": ("user_id", "features_at", "created_at"),
+    "user_sequences": ("user_id", "features_at", "created_at"),
+    "item_features": ("item_id", "features_at", "created_at"),
+    "trait_labels": ("user_id", "trait"),
+    "next_purchase_labels": ("user_id", "label_at"),
+    "campaign_outcomes": ("campaign_id", "user_id"),
+}
+#: `(earlier, later)` times of a mart's row.
+_MART_TIME_ORDER = (("features_at", "created_at"), ("label_at", "known_at"))
+_WINDOWS = ("7d", "30d", "90d", "total")
+_MOST = 1e9  # counts and sums beyond this are absurd
+
+#: A table may have this share of a window's rows in quarantine, or this many rows where that is more: one bad row in ten is no verdict.
+QUARANTINE_SHARE = 0.05
+QUARANTINE_ROWS = 5
+
+
+def mart_columns() -> dict[str, dict[str, str]]:
+    """`{mart: {column: SQL type}}` of the contract."""
+    models = yaml.safe_load(MART_CONTRACT.read_text())["models"]
+    return {model["name"]: {column["name"]: column["data_type"] for column in model["columns"]} for model in models}
+
+
+def _always(columns: Mapping[str, str], key: tuple[str, ...], not_null: set[str]) -> list[gxe.Expectation]:
+    """What every suite asks: rows, the contract's columns, no nulls where none may be, and one row per key."""
+    unique: dict[str, Any] = {"meta": {"rule": "one_row_per_" + "_".join(key)}}
+    return [
+        gxe.ExpectTableRowCountToBeBetween(min_value=1, meta={"rule": "has_rows"}),
+        gxe.ExpectTableColumnsToMatchSet(column_set=list(columns), exact_match=True, meta={"rule": "columns_as_in_contract"}),
+        gxe.ExpectCompoundColumnsToBeUnique(column_list=list(key), **unique)
+        if len(key) > 1
+        else gxe.ExpectColumnValuesToBeUnique(column=key[0], **unique),
+        *(gxe.ExpectColumnValuesToNotBeNull(column=name, meta={"rule": f"{name}_not_null"}) for name in columns if name in not_null),
+    ]
+
+
+def _between(column: str, low: float | datetime, high: float | datetime, *, above_low: bool = False) -> gxe.Expectation:
+    """Bounds on a column; NaN and infinities lie outside any bounds, so a bounded number is a finite one."""
+    return gxe.ExpectColumnValuesToBeBetween(
+        column=column, min_value=low, max_value=high, strict_min=above_low, meta={"rule": f"{column}_in_range"}
+    )
+
+
+def landing_suite(table: LandingTable, end: date) -> gx.ExpectationSuite:
+    """The suite of one landing table over the days of a window that ends at `end`."""
+    columns = landing_columns(table)
+    not_null = {stored_name(name) for name in (*table.required, *table.key)} | ({"ds", "known_at", "covariates"} & set(columns))
+    rules = _always(columns, ("ds", *(stored_name(name) for name in table.key)), not_null)
+    latest = datetime.combine(end, datetime.min.time()) + timedelta(days=1)
+    for column in table.columns:
+        name = stored_name(column.name)
+        if column.name == "propensity":
+            rules.append(_between(name, 0.0, 1.0, above_low=True))
+        elif column.name in RANGES:
+            rules.append(_between(name, *RANGES[column.name]))
+        elif column.name in ALLOWED:
+            rules.append(gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(ALLOWED[column.name]), meta={"rule": f"{name}_known"}))
+        elif column.kind == "timestamp" and not column.nullable:
+            rules.append(_between(name, datetime.fromisoformat(SHOP_OPENED), latest))
+    return gx.ExpectationSuite(name=f"landing.{table.name}", expectations=rules)
+
+
+def quarantine_suite(loads: Mapping[str, tuple[int, int]]) -> gx.ExpectationSuite:
+    """The suite of the window's ledger: no table has too many rows in quarantine. `loads[table]` is (rows in, quarantined)."""
+    columns = {"landing_table": "varchar", "rows_in": "bigint", "quarantined": "bigint"}
+    rules = _always(columns, ("landing_table",), set(columns))
+    for table, (rows_in, quarantined) in loads.items():
+        rules.append(
+            gxe.ExpectColumnValuesToBeBetween(
+                column="quarantined",
+                max_value=max(QUARANTINE_ROWS, int(rows_in * QUARANTINE_SHARE)),
+                row_condition=RowColumn("landing_table") == table,
+                meta={"rule": f"quarantined_at_most_{QUARANTINE_SHARE:.0%}", "table": f"landing.{table}", "count": quarantined},
+            )
+        )
+    return gx.ExpectationSuite(name="landing._loads", expectations=rules)
+
+
+def mart_suite(mart: str, columns: Mapping[str, str]) -> gx.ExpectationSuite:
+    """The suite of one mart, whole: counts are never null nor negative, numbers finite, longer windows count no less, times in order."""
+    counts = [name for name, kind in columns.items() if kind == "bigint"]
+    flags = [name for name, kind in columns.items() if kind == "boolean" and mart == "next_purchase_labels"]
+    rules = _always(columns, MART_KEYS[mart], {*MART_KEYS[mart], *counts, *flags})
+    for name, kind in columns.items():
+        if name == "propensity":
+            rules.append(_between(name, 0.0, 1.0, above_low=True))
+        elif name == "active_days_30d":
+            rules.append(_between(name, 0, 30))
+        elif kind == "bigint":
+            rules.append(_between(name, 0, _MOST))
+        elif kind == "double precision":
+            low = 0.0 if name in ("price", "cost") else -_MOST
+            rules.append(_between(name, low, _MOST))
+    for shorter, longer in _longer_windows(counts):
+        rules.append(_not_below(longer, shorter))
+    rules += [_not_below(later, earlier) for earlier, later in _MART_TIME_ORDER if earlier in columns and later in columns]
+    return gx.ExpectationSuite(name=f"marts.{mart}", expectations=rules)
+
+
+def _not_below(larger: str, smaller: str) -> gxe.Expectation:
+    return gxe.ExpectColumnPairValuesAToBeGreaterThanB(
+        column_A=larger,
+        column_B=smaller,
+        or_equal=True,
+        ignore_row_if="either_value_is_missing",
+        meta={"rule": f"{smaller}_at_most_{larger}"},
+    )
+
+
+def _longer_windows(counts: list[str]) -> list[tuple[str, str]]:
+    """`events_7d, events_30d, events_90d` yields `(events_7d, events_30d), (events_30d, events_90d)`."""
+    stems = dict.fromkeys(match[1] for name in counts if (match := re.fullmatch(rf"(.+)_(?:{'|'.join(_WINDOWS)})", name)))
+    families = [[f"{stem}_{window}" for window in _WINDOWS if f"{stem}_{window}" in counts] for stem in stems]
+    return [pair for family in families for pair in pairwise(family)]
+
+
+def check_suite(suite: gx.ExpectationSuite) -> None:
+    """Raises SuiteIncomplete where a suite could pass over an empty table, wrong columns or nulls."""
+    demanded = {
+        "expect_table_row_count_to_be_between": "a row count",
+        "expect_table_columns_to_match_set": "columns",
+        "expect_column_values_to_not_be_null": "values that are not null",
+    }
+    asked = {expectation.expectation_type for expectation in suite.expectations}
+    lacking = [meaning for kind, meaning in demanded.items() if kind not in asked]
+    if lacking:
+        raise SuiteIncomplete(
+            f"Every suite must ask for {', '.join(demanded.values())}. Received {suite.name} with {len(suite.expectations)} expectations "
+            f"and without {', '.join(lacking)}. Add them in quality/suites.py: without them an empty table would pass."
+        )

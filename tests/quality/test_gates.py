@@ -1,0 +1,247 @@
+"""What the gates let pass, what they stop, and that they never pass without looking nor show a value."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from quality.errors import GateFailed, SuiteIncomplete, WindowInvalid
+from quality.gates import _MART_NEEDS, check
+from quality.load import load_window
+from quality.results import RuleResult
+from quality.warehouse import open_warehouse
+from sources.landing import LANDING
+from tests.quality.delivery import DAY, NEXT_DAY, VALID, row, write_day
+
+pytestmark = pytest.mark.slow  # great_expectations takes seconds to import
+
+SENTINEL = "zx81-Ada-Lovelace-7c1f"
+
+
+def _load_valid(house: Path, *tables: str) -> None:
+    for table in tables:
+        write_day(house, table, [VALID[table]])
+    load_window(house / "landing", DAY, NEXT_DAY)
+
+
+def _execute(*statements: str) -> None:
+    with open_warehouse() as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def _broken(stage: str) -> set[tuple[str, str, int | None]]:
+    with pytest.raises(GateFailed) as caught:
+        check(stage, DAY, NEXT_DAY)  # type: ignore[arg-type]
+    house_results = json.loads(_results(stage).read_text())
+    broken = {(rule["table"], rule["rule"], rule["count"]) for rule in house_results["rules"] if not rule["passed"]}
+    for table, rule, count in broken:
+        assert f"{table}: {rule} ({'could not be judged' if count is None else f'{count} rows'})" in str(caught.value)
+    return broken
+
+
+def _results(stage: str) -> Path:
+    from settings import get_settings
+
+    return get_settings().quality_dir / "results" / f"{stage}-{DAY}-{NEXT_DAY}.json"
+
+
+def _make_marts() -> None:
+    """Every mart of the contract with one plausible row."""
+    from quality.suites import mart_columns
+
+    values = {"bigint": "1", "double precision": "0.5", "timestamp": "timestamp '2024-05-02'", "boolean": "true", "varchar": "'u1'"}
+    statements = ["create schema marts"]
+    for mart, columns in mart_columns().items():
+        statements.append(f"create table marts.{mart} ({', '.join(f'{name} {kind}' for name, kind in columns.items())})")
+        statements.append(f"insert into marts.{mart} select {', '.join(values.get(kind, '[]') for kind in columns.values())}")
+    _execute(*statements)
+
+
+def test_valid_tables_pass_and_leave_results_and_docs(house: Path) -> None:
+    _load_valid(house, *LANDING)
+    report = check("landing", DAY, NEXT_DAY)
+    assert report.broken == ()
+    assert {rule.table for rule in report.rules} == {f"landing.{name}" for name in (*LANDING, "_loads")}
+    first = _results("landing").read_bytes()
+    assert json.loads(first)["passed"] is True
+    index = (house / "quality" / "docs" / "index.html").read_text()
+    pages = sorted((house / "quality" / "docs" / "validations").rglob("*.html"))
+    assert len(pages) == len(LANDING) + 1
+    assert f"landing-{DAY}-{NEXT_DAY}" in index
+    check("landing", DAY, NEXT_DAY)
+    assert _results("landing").read_bytes() == first
+    assert sorted((house / "quality" / "docs" / "validations").rglob("*.html")) == pages
+
+
+def test_every_kind_of_landing_rule_stops_the_gate_by_table_rule_and_count(house: Path) -> None:
+    _load_valid(house, *LANDING)
+    _execute(
+        "update landing.events set event_type = 'teleport', unit_price = 'nan', quantity = 'inf', rating = -5000",
+        "update landing.users set user_id = null",
+        "insert into landing.items from landing.items",
+        "delete from landing.orders",
+        "alter table landing.reviews add column mood varchar",
+        "update landing.campaign_exposures set propensity = 0, covariates = null",
+        "update landing.chargebacks set reported_at = '1970-01-01'",
+        "alter table landing.decisions drop column kind",
+    )
+    assert _broken("landing") == {
+        ("landing.events", "event_type_known", 1),
+        ("landing.events", "unit_price_in_range", 1),
+        ("landing.events", "quantity_in_range", 1),
+        ("landing.events", "rating_in_range", 1),
+        ("landing.users", "user_id_not_null", 1),
+        ("landing.items", "one_row_per_ds_item_id", 2),
+        ("landing.orders", "has_rows", 0),
+        ("landing.reviews", "columns_as_in_contract", 1),
+        ("landing.campaign_exposures", "propensity_in_range", 1),
+        ("landing.campaign_exposures", "covariates_not_null", 1),
+        ("landing.chargebacks", "reported_at_in_range", 1),
+        ("landing.decisions", "columns_as_in_contract", 1),
+        ("landing.decisions", "kind_not_null", None),
+        ("landing.decisions", "kind_known", None),
+    }
+
+
+def test_too_many_rows_in_quarantine_stop_the_gate_and_few_do_not(house: Path) -> None:
+    good = [row("events", event_id=f"e{number}") for number in range(200)]
+    bad = [row("events", event_id=f"b{number}", quantity=-1.0) for number in range(11)]
+    write_day(house, "events", good + bad[:10])
+    write_day(house, "users", [VALID["users"]])
+    write_day(house, "users", [row("users", user_id=f"b{number}", registered_at="soon") for number in range(5)], part=1)
+    load_window(house / "landing", DAY, NEXT_DAY)
+    assert check("landing", DAY, NEXT_DAY).broken == ()  # 10 of 210 are at most 5 %; 5 users are few
+    write_day(house, "events", good + bad)
+    load_window(house / "landing", DAY, NEXT_DAY)
+    assert _broken("landing") == {("landing.events", "quarantined_at_most_5%", 11)}
+
+
+def test_a_delivered_table_of_which_nothing_is_left_stops_the_gate(house: Path) -> None:
+    write_day(house, "items", [row("items", price=-1.0)])
+    load_window(house / "landing", DAY, NEXT_DAY)
+    assert _broken("landing") == {("landing.items", "has_rows", 0)}
+
+
+def test_what_was_not_delivered_is_skipped_by_name_with_the_reason(house: Path) -> None:
+    _load_valid(house, "items")
+    (house / "landing" / "_delivery.json").write_text('{"missing": {"orders": "the publisher has no orders"}}')
+    write_day(house, "users", [VALID["users"]], ds=NEXT_DAY)
+    load_window(house / "landing", DAY, NEXT_DAY)
+    report = check("landing", DAY, NEXT_DAY)
+    assert report.skipped["landing.orders"] == "the publisher has no orders"
+    assert report.skipped["landing.users"] == "no day of it in this window"
+    assert "  landing.orders: skipped, the publisher has no orders" in report.as_text()
+
+
+def test_a_window_of_which_no_day_was_loaded_does_not_pass(house: Path) -> None:
+    assert _broken("landing") == {("landing._loads", "has_rows", 0)}
+    with pytest.raises(WindowInvalid, match="at least one day"):
+        check("landing", DAY, DAY)
+
+
+def test_sound_marts_pass_and_every_kind_of_mart_rule_stops_the_gate(house: Path) -> None:
+    _load_valid(house, *LANDING)
+    _make_marts()
+    assert check("marts", DAY, NEXT_DAY).broken == ()
+    _execute(
+        "update marts.user_features set events_7d = 9, spend_30d = 'nan', views_30d = null, active_days_30d = 31",
+        "update marts.user_sequences set features_at = '2024-05-03'",
+        "insert into marts.user_sequences from marts.user_sequences",
+        "update marts.item_features set buyers_30d = -1, price = -1, item_id = null",
+        "delete from marts.trait_labels",
+        "update marts.next_purchase_labels set spend_30d = 1e12, is_active_30d = null",
+        "update marts.campaign_outcomes set propensity = 1.5",
+    )
+    assert _broken("marts") == {
+        ("marts.user_features", "events_7d_at_most_events_30d", 1),
+        ("marts.user_features", "spend_30d_in_range", 1),
+        ("marts.user_features", "views_30d_not_null", 1),
+        ("marts.user_features", "active_days_30d_in_range", 1),
+        ("marts.user_sequences", "features_at_at_most_created_at", 2),
+        ("marts.user_sequences", "one_row_per_user_id_features_at_created_at", 2),
+        ("marts.item_features", "buyers_30d_in_range", 1),
+        ("marts.item_features", "price_in_range", 1),
+        ("marts.item_features", "item_id_not_null", 1),
+        ("marts.trait_labels", "has_rows", 0),
+        ("marts.next_purchase_labels", "spend_30d_in_range", 1),
+        ("marts.next_purchase_labels", "is_active_30d_not_null", 1),
+        ("marts.campaign_outcomes", "propensity_in_range", 1),
+    }
+
+
+def test_an_empty_mart_is_skipped_only_where_the_shop_has_nothing_for_it(house: Path) -> None:
+    _load_valid(house, "items")
+    _make_marts()
+    _execute(*(f"delete from marts.{mart}" for mart in _MART_NEEDS if mart != "item_features"))
+    report = check("marts", DAY, NEXT_DAY)
+    assert {rule.table for rule in report.rules} == {"marts.item_features"}
+    assert report.skipped["marts.trait_labels"] == "user_traits: no folder user_traits/ in the delivery"
+    assert set(report.skipped) == {f"marts.{mart}" for mart in _MART_NEEDS} - {"marts.item_features"}
+
+
+def test_a_mart_that_does_not_exist_does_not_pass(house: Path) -> None:
+    _load_valid(house, "items")
+    broken = _broken("marts")
+    assert ("marts.item_features", "has_rows", None) in broken
+
+
+def test_no_value_of_any_row_reaches_results_or_docs(house: Path) -> None:
+    write_day(house, "events", [row("events", user_id=SENTINEL)])
+    write_day(house, "events", [row("events", event_id=SENTINEL, user_id=SENTINEL, quantity=SENTINEL)], part=1)
+    write_day(house, "user_traits", [row("user_traits", user_id=SENTINEL), row("user_traits", user_id=SENTINEL, trait=None)])
+    report = load_window(house / "landing", DAY, NEXT_DAY)
+    _execute(
+        f"update landing.events set event_type = '{SENTINEL}', item_id = '{SENTINEL}'",
+        "insert into landing.events from landing.events",
+        "insert into landing.user_traits from landing.user_traits",
+        "alter table landing.user_traits drop column value",
+    )
+    with pytest.raises(GateFailed) as caught:
+        check("landing", DAY, NEXT_DAY)
+    files = [path for path in (house / "quality").rglob("*") if path.is_file()]
+    assert any(path.suffix == ".html" for path in files)
+    assert [path for path in files if SENTINEL.encode() in path.read_bytes()] == []
+    assert SENTINEL not in str(caught.value) + report.as_text()
+
+
+def test_results_are_stored_even_where_the_docs_cannot_be_rendered(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from quality import gates
+
+    def failing(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(gates, "render_docs", failing)
+    _load_valid(house, "items")
+    with pytest.raises(OSError, match="disk full"):
+        check("landing", DAY, NEXT_DAY)
+    assert json.loads(_results("landing").read_text())["passed"] is True
+
+
+def test_a_suite_that_could_pass_without_looking_is_refused() -> None:
+    from quality.engine import gx
+    from quality.suites import check_suite, mart_columns, mart_suite
+
+    with pytest.raises(
+        SuiteIncomplete, match=r"Received marts\.empty with 0 expectations and without a row count, columns, values that are not"
+    ):
+        check_suite(gx.ExpectationSuite(name="marts.empty"))
+    whole = mart_suite("trait_labels", mart_columns()["trait_labels"])
+    for kind, lacking in (("row_count", "a row count"), ("match_set", "columns"), ("not_be_null", "values that are not null")):
+        kept = [expectation for expectation in whole.expectations if kind not in expectation.expectation_type]
+        with pytest.raises(SuiteIncomplete, match=f"without {lacking}. Add"):
+            check_suite(gx.ExpectationSuite(name="marts.trait_labels", expectations=kept))
+
+
+def test_every_mart_of_the_contract_has_a_key_and_a_source() -> None:
+    from quality.suites import MART_KEYS, mart_columns
+
+    assert set(MART_KEYS) == set(mart_columns()) == set(_MART_NEEDS)
+    assert all(set(key) <= set(mart_columns()[mart]) for mart, key in MART_KEYS.items())
+
+
+def test_the_report_names_what_is_broken() -> None:
+    from quality.results import described
+
+    assert described(RuleResult("marts.x", "has_rows", False, 0)) == "marts.x: has_rows (0 rows)"
+    assert described(RuleResult("marts.x", "a_not_null", False, None)) == "marts.x: a_not_null (could not be judged)"
