@@ -29,9 +29,22 @@ app = typer.Typer(
 evaluate = typer.Typer(help="Train from scratch on a source and measure: what a shop would get before it commits.", no_args_is_help=True)
 app.add_typer(evaluate, name="evaluate")
 
+
+def _known_source(name: str) -> str:
+    from sources.registry import SOURCES
+
+    if name not in SOURCES:
+        raise typer.BadParameter(f"A source must be one of {sorted(SOURCES)}. Received '{name}'.")
+    return name
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-SourceName = Annotated[str, typer.Option("--source", help="Where the records come from; `portrait sources` lists them.")]
-Data = Annotated[Path | None, typer.Option("--data", help="Folder of the publisher's files; the simulated shop needs none.")]
+SourceName = Annotated[
+    str, typer.Option("--source", callback=_known_source, help="Where the records come from; `portrait sources` lists them.")
+]
+Data = Annotated[
+    Path | None, typer.Option("--data", exists=True, help="The publisher's files, a folder or a file; the simulated shop needs none.")
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the simulated shop and of every training run.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the data; each model's own where absent.")]
 Models = Annotated[list[str] | None, typer.Option("--model", help="Model to train, may be repeated; all where absent.")]
@@ -55,8 +68,8 @@ def demo(
     """The whole road: services up, records in, models served, and what came of it."""
     from serving.local.demo import demo as run_demo
 
-    choices = _choices(data=data, seed=seed, epochs=epochs, options=_pairs(option))
-    result = run_demo(source, choices, _console(as_json))
+    choices = _choices(source, data=data, seed=seed, epochs=epochs, options=_pairs(option))
+    result = run_demo(choices, _console(as_json))
     if as_json:
         _print_json(result)
 
@@ -132,7 +145,7 @@ def ingest(
 ) -> None:
     """Trigger the `ingest` DAG and follow it all the way to served models."""
     choices = _choices(
-        source=source, data=data, start=start, end=end, seed=seed, models=model, epochs=epochs, promote=promote, options=_pairs(option)
+        source, data=data, start=start, end=end, seed=seed, models=model, epochs=epochs, promote=promote, options=_pairs(option)
     )
     _run("ingest", choices, as_json, onward=True)
 
@@ -245,22 +258,26 @@ def _exit_code(error: Exception) -> int:
 def _run(dag: str, choices: dict[str, Any], as_json: bool, onward: bool) -> None:
     from serving.local import house
     from serving.local.airflow_client import AirflowClient
-    from serving.local.demo import outcome, trigger
+    from serving.local.demo import DAGS, outcome, trigger
     from serving.local.errors import RunFailed
 
     with AirflowClient.of(house.choose()) as airflow:
-        result = outcome(trigger(airflow, dag, choices, _console(as_json), onward))
+        followed = trigger(airflow, dag, choices, _console(as_json), onward)
+    result = outcome(followed, DAGS[DAGS.index(dag) :] if onward else (dag,))
     if as_json:
         _print_json(result)
     if result["failed"]:
         raise RunFailed(f"DAG runs that did not succeed: {', '.join(result['failed'])}")
 
 
-def _choices(**given: Any) -> dict[str, Any]:
-    """What a person chose, as the DAG's form takes it; what was left out keeps the form's default."""
-    if given.get("data") is not None:
-        given["data"] = str(given["data"].resolve())
-    return {name: value for name, value in given.items() if value not in (None, {}, [])}
+def _choices(source: str, data: Path | None, **given: Any) -> dict[str, Any]:
+    """What a person chose, as the form of `ingest` takes it; what was left out keeps the form's default."""
+    from sources.registry import SOURCES
+
+    if SOURCES[source].needs_data and data is None:
+        raise typer.BadParameter(f"Source {source} reads files: {SOURCES[source].meaning}. Pass the folder (DATA=... or --data).")
+    chosen = {"source": source, "data": str(data.resolve()) if data else None, **given}
+    return {name: value for name, value in chosen.items() if value not in (None, {}, [])}
 
 
 def _pairs(given: list[str] | None) -> dict[str, Any]:

@@ -38,7 +38,6 @@ def deploy() -> None:
 
         from airflow.sdk.exceptions import AirflowSkipException
 
-        from serving.publish import publish as publish_model
         from settings import get_settings
 
         context = get_current_context()
@@ -53,6 +52,8 @@ def deploy() -> None:
             raise AirflowSkipException(f"{model}: publishing was switched off for this run. The verdict was: {verdict['reason']}")
         if not verdict["promoted"]:
             raise AirflowSkipException(f"{model}: {verdict['reason']}")
+        from serving.publish import publish as publish_model
+
         version = publish_model(model, folder / "saved_model")
         print(f"{model} version {version} is served: {verdict['reason']}")
         return version

@@ -1,7 +1,7 @@
 """The whole road on one machine: services up, `ingest` triggered, every DAG followed to its end, and what came of it shown."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,24 @@ DAGS = ("ingest", "features", "train", "deploy", "campaign")
 PARSE_SECONDS = 90
 
 
-def demo(source: str, choices: dict[str, Any], console: Console) -> dict[str, Any]:
-    """Runs `source` through the house and returns all that is shown.
+def demo(choices: dict[str, Any], console: Console) -> dict[str, Any]:
+    """Runs the source of `choices` (fields of the form of `ingest`) through the house, and returns all that is shown.
 
     Raises:
         LocalError: nothing could be started, a DAG run did not succeed, or a service does not answer.
     """
     begin = time.monotonic()
-    settings = house.choose(source)
+    settings = house.choose(choices["source"])
     console.print(f"House {settings.home}", highlight=False, soft_wrap=True)
-    with MemoryWatch(settings.home) as memory:
-        house.up(lambda line: console.print(f"  {line}", highlight=False))
+    with MemoryWatch(settings.home) as memory, house.rise(lambda line: console.print(f"  {line}", highlight=False)) as rising:
+        rising.wait_for("airflow")
+        rising.wait_for("feast")  # its registry is applied: the features DAG will not race it
         console.print(f"Airflow: user {airflow_home.USER}, password {airflow_home.password()}", highlight=False, markup=False)
         with AirflowClient.of(settings) as airflow:
-            followed = trigger(airflow, "ingest", {"source": source, **choices}, console)
-            result = outcome(followed)
+            followed = trigger(airflow, "ingest", choices, console)
+            result = outcome(followed, DAGS)
             result["quality"] = answers.quality(airflow, followed, settings)
+        rising.wait_for_all()
         if not result["failed"]:
             result |= answers.answers(followed, settings)
     result["services"] = house.status(settings)
@@ -66,12 +68,12 @@ def _wait_for_dags(airflow: AirflowClient) -> None:
         time.sleep(0.5)
 
 
-def outcome(followed: list[Followed]) -> dict[str, Any]:
-    """Each DAG run's end, what was skipped and why, and what failed; a DAG that nothing led to has failed unless a skip explains it."""
+def outcome(followed: list[Followed], expected: Sequence[str]) -> dict[str, Any]:
+    """How each DAG run ended, what was skipped and why, and what failed: also an expected DAG never reached, unless a skip explains it."""
     runs = {one.run.dag_id: one.run.state for one in followed}
     skipped = {f"{one.run.dag_id} / {label}": reason for one in followed for label, reason in one.skipped.items()}
     failed = [dag_id for dag_id, state in runs.items() if state != "success"]
-    unreached = [dag_id for dag_id in DAGS if dag_id not in runs]
+    unreached = [dag_id for dag_id in expected if dag_id not in runs]
     if unreached and not failed and not skipped:
         failed = [f"{dag_id} (never started)" for dag_id in unreached]
     skipped |= dict.fromkeys(unreached, "not reached: nothing was handed over to it")

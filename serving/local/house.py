@@ -11,6 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from serving.local import airflow_home, preflight, processes
 from serving.local.airflow_client import AirflowClient
@@ -32,12 +34,39 @@ def choose(source: str | None = None) -> Settings:
     return settings
 
 
-def up(say: Say) -> Settings:
-    """Start every service of the house that does not run yet, and wait until all answer. Running it again changes nothing.
+class Rising:
+    """Services on their way up, Airflow first and two groups at a time; leaving the block waits for all.
+
+    `wait_for("airflow")` returns once that group answers. Both raise NotHealthy, with the log's tail, for a service that ended or did not
+    answer in time.
+    """
+
+    def __init__(self, settings: Settings, say: Say) -> None:
+        self._pool = ThreadPoolExecutor(2)
+        groups = {name: list(members) for name, members in groupby(services(settings), key=lambda service: service.group)}
+        self._futures = {name: self._pool.submit(_bring_up, members, settings, say) for name, members in groups.items()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._pool.shutdown(cancel_futures=error is not None)
+        if error is None:
+            self.wait_for_all()
+
+    def wait_for(self, group: str) -> None:
+        self._futures[group].result()
+
+    def wait_for_all(self) -> None:
+        for group in self._futures:
+            self.wait_for(group)
+
+
+def rise(say: Say) -> Rising:
+    """Start every service of the house that does not run yet. Doing it again changes nothing.
 
     Raises:
         NotStartable: before anything was started.
-        NotHealthy: a service ended, or did not answer in time; its log's tail is in the message.
     """
     settings = get_settings()
     if settings.home.parent == CURRENT_HOUSE.parent:
@@ -45,14 +74,13 @@ def up(say: Say) -> Settings:
     preflight.check(settings)
     for folder in (settings.home / "mlflow", settings.feast_dir, settings.models_dir, settings.logs_dir):
         folder.mkdir(parents=True, exist_ok=True)
-    groups = [list(members) for _, members in groupby(services(settings), key=lambda service: service.group)]
-    with ThreadPoolExecutor(len(groups)) as pool:
-        for started in [pool.submit(_bring_up, members, settings, say) for members in groups]:
-            started.result()
-    with AirflowClient.of(settings) as airflow:
-        for name, slots in airflow_home.POOLS.items():
-            airflow.keep_pool(name, slots)
-    return settings
+    return Rising(settings, say)
+
+
+def up(say: Say) -> Settings:
+    """`rise`, and wait until all services answer."""
+    with rise(say):
+        return get_settings()
 
 
 def down(settings: Settings) -> list[str]:
@@ -90,6 +118,10 @@ def _bring_up(members: list[Service], settings: Settings, say: Say) -> None:
             if time.monotonic() - begin > PATIENCE_SECONDS:
                 raise NotHealthy(f"{service.title} did not answer within {PATIENCE_SECONDS} s. {_log(service.name, home)}")
             time.sleep(0.3)
+    if members[0].group == "airflow":
+        with AirflowClient.of(settings) as airflow:
+            for name, slots in airflow_home.POOLS.items():
+                airflow.keep_pool(name, slots)
     say(f"{members[0].title} answers after {time.monotonic() - begin:.0f} s")
 
 

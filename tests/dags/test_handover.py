@@ -1,0 +1,105 @@
+"""What one run hands to the next, and how tasks end early."""
+
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from dags import assets, deploy
+from dags.failures import at_once, skipping
+
+
+def context(params: dict[str, Any], *extras: dict[str, Any]) -> dict[str, Any]:
+    """A task's context: the form's values, and one asset event a minute for each of `extras`."""
+    events = [SimpleNamespace(timestamp=datetime(2024, 1, 1, 0, minute, tzinfo=UTC), extra=extra) for minute, extra in enumerate(extras)]
+    return {"params": params, "triggering_asset_events": {assets.LANDING: events[::-1]} if events else {}}
+
+
+def delivered(house: Path) -> None:
+    body = {"source": "shop", "tables": {}, "start": "2024-01-01", "end": "2024-04-01", "missing": {}}
+    (house / "landing").mkdir()
+    (house / "landing" / "_delivery.json").write_text(json.dumps(body))
+
+
+def test_what_was_handed_over_wins_over_the_form(house: Path) -> None:
+    got = assets.received(context({"seed": 7, "budget": 10}, {"seed": 11, "source": "shop", "start": "2024-01-01", "end": "2024-01-02"}))
+    assert got == {"seed": 11, "budget": 10, "source": "shop", "start": "2024-01-01", "end": "2024-01-02"}
+
+
+def test_of_two_events_of_one_partition_the_newer_speaks(house: Path) -> None:
+    window = {"source": "shop", "start": "2024-01-01", "end": "2024-01-02"}
+    assert assets.received(context({}, {**window, "epochs": 1}, {**window, "epochs": 2}))["epochs"] == 2
+
+
+def test_a_blank_window_is_the_whole_delivery(house: Path) -> None:
+    delivered(house)
+    got = assets.received(context({"start": None, "end": None}))
+    assert assets.window_of(got) == (date(2024, 1, 1), date(2024, 4, 1))
+    assert got["source"] == "shop"
+
+
+def test_a_chosen_day_is_kept(house: Path) -> None:
+    delivered(house)
+    got = assets.received(context({"start": "2024-03-01", "end": "2024-03-02"}))
+    assert assets.window_of(got) == (date(2024, 3, 1), date(2024, 3, 2))
+
+
+def test_a_run_without_a_delivery_says_what_to_trigger(house: Path) -> None:
+    with pytest.raises(AirflowFailException, match=r"blank and nothing was delivered yet\. Trigger `ingest` first"):
+        assets.received(context({"start": None, "end": None}))
+
+
+def test_a_window_without_a_day_never_runs_in_silence(house: Path) -> None:
+    with pytest.raises(AirflowFailException, match=r"\[start, end\) in days\. Received 2024-03-01 to 2024-03-01"):
+        assets.received(context({"source": "shop", "start": "2024-03-01", "end": "2024-03-01"}))
+
+
+def test_the_partition_names_source_and_window() -> None:
+    keys: list[str] = []
+    event = SimpleNamespace(add_partitions=keys.append, extra=None)
+    choices = {"source": "shop", "start": "2024-01-01", "end": "2024-04-01", "seed": 7}
+    assets.hand_over({"outlet_events": {assets.FEATURES: event}}, assets.FEATURES, choices)  # type: ignore[typeddict-item]
+    assert keys == ["shop|2024-01-01|2024-04-01"]
+    assert event.extra == choices
+
+
+def test_a_broken_contract_is_not_retried_but_a_busy_warehouse_is() -> None:
+    with pytest.raises(AirflowFailException, match="three rows"), at_once(ValueError):
+        raise ValueError("three rows broke a rule")
+    with pytest.raises(UnicodeError), at_once(ValueError, passing=(UnicodeError,)):
+        raise UnicodeError("busy")
+
+
+def test_a_skip_carries_its_reason() -> None:
+    with pytest.raises(AirflowSkipException, match="no campaign_exposures"), skipping(LookupError):
+        raise LookupError("no campaign_exposures")
+
+
+@pytest.mark.parametrize(
+    ("model", "promote", "reason"),
+    [
+        ("portrait", True, "portrait: not above the baseline"),
+        ("recommender", False, "recommender: publishing was switched off for this run. The verdict was: better"),
+        ("uplift", True, "uplift: this run has no candidate of it"),
+    ],
+)
+def test_what_is_not_published_says_why(house: Path, monkeypatch: pytest.MonkeyPatch, model: str, promote: bool, reason: str) -> None:
+    for name, verdict in {"portrait": (False, "not above the baseline"), "recommender": (True, "better")}.items():
+        folder = house / "candidates" / name / "r1"
+        folder.mkdir(parents=True)
+        (folder / "verdict.json").write_text(json.dumps({"promoted": verdict[0], "reason": verdict[1]}))
+    handed = {
+        "source": "shop",
+        "start": "2024-01-01",
+        "end": "2024-04-01",
+        "candidates": ["recommender/r1", "portrait/r1"],
+        "promote": promote,
+    }
+    monkeypatch.setattr(deploy, "get_current_context", lambda: context({}, handed))
+    publish = deploy.deploy().task_dict["publish"].python_callable
+    with pytest.raises(AirflowSkipException, match=reason):
+        publish(model)

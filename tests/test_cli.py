@@ -1,0 +1,98 @@
+"""The `portrait` command as a person types it."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli import _choices, _pairs
+from settings import ROOT
+from sources.registry import SOURCES
+
+HEAVY = {"tensorflow", "keras", "feast", "great_expectations", "pandas", "duckdb", "mlflow", "airflow", "numpy", "pyarrow", "httpx"}
+
+
+def portrait(house: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PORTRAIT_HOME": str(house), "COLUMNS": "200", "NO_COLOR": "1", **variables}
+    return subprocess.run([sys.executable, "-m", "cli", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_help_names_every_command_and_the_exit_codes(house: Path) -> None:
+    done = portrait(house, "--help")
+    for command in ("demo", "up", "down", "status", "doctor", "sources", "ingest", "run", "show", "recommend", "offers", "evaluate"):
+        assert f" {command} " in done.stdout
+    assert "Exit codes: 0 ok" in done.stdout
+
+
+def test_the_command_starts_without_anything_heavy() -> None:
+    code = "import json, sys, cli; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not HEAVY & set(json.loads(done.stdout))
+
+
+def test_json_is_all_that_stands_on_stdout(house: Path) -> None:
+    done = portrait(house, "sources", "--json")
+    assert [source["name"] for source in json.loads(done.stdout)] == list(SOURCES)
+
+
+@pytest.fixture
+def closed_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("command", [("show", "u1"), ("recommend", "u1"), ("offers", "u1")])
+def test_an_api_that_is_away_gives_one_line_and_exit_code_4(house: Path, closed_port: str, command: tuple[str, ...]) -> None:
+    done = portrait(house, *command, PORTRAIT_API_PORT=closed_port)
+    assert done.returncode == 4
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"portrait: The API at http://127.0.0.1:{closed_port} does not answer")
+    assert done.stderr.rstrip().endswith("Start it with `portrait up`.") and len(done.stderr.splitlines()) == 1
+
+
+def test_airflow_that_is_away_gives_exit_code_4(house: Path, closed_port: str) -> None:
+    done = portrait(house, "run", "train", PORTRAIT_AIRFLOW_PORT=closed_port)
+    assert (done.returncode, done.stderr.split(" (")[0]) == (4, f"portrait: Airflow at http://127.0.0.1:{closed_port} does not answer")
+
+
+def test_a_wrong_option_gives_exit_code_2(house: Path) -> None:
+    done = portrait(house, "demo", "--option", "users")
+    assert done.returncode == 2
+    assert "An option must be NAME=VALUE. Received 'users'." in done.stderr
+
+
+def test_an_unknown_source_gives_exit_code_2_before_anything_starts(house: Path) -> None:
+    done = portrait(house, "demo", "--source", "nowhere")
+    assert done.returncode == 2
+    assert "A source must be one of" in done.stderr and "Received 'nowhere'" in done.stderr
+    assert not (house / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"), [((), "Source movielens reads files"), (("--data", "no-such-folder"), "'no-such-folder' does not exist")]
+)
+def test_missing_data_gives_exit_code_2_before_anything_starts(house: Path, data: tuple[str, ...], words: str) -> None:
+    done = portrait(house, "demo", "--source", "movielens", *data)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert not (house / "run").exists()
+
+
+def test_status_of_an_empty_house_is_all_stopped(house: Path) -> None:
+    done = portrait(house, "status", "--json")
+    assert done.returncode == 4
+    assert {row["state"] for row in json.loads(done.stdout)} == {"stopped"}
+
+
+def test_what_is_left_out_keeps_the_forms_default(tmp_path: Path) -> None:
+    chosen = _choices("landing", tmp_path, start=None, models=None, promote=False, options={})
+    assert chosen == {"source": "landing", "data": str(tmp_path), "promote": False}
+
+
+def test_values_are_json_where_they_can_be() -> None:
+    assert _pairs(["users=500", "end=2024-03-31", "promote=false"]) == {"users": 500, "end": "2024-03-31", "promote": False}
