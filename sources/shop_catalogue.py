@@ -67,7 +67,7 @@ class Catalogue:
 
 
 def make_catalogue(rng: np.random.Generator, items: int, start: int, end: int) -> Catalogue:
-    """`items` items, at least two a leaf; one in eight is listed from `start` to `end`, the rest (some of every leaf) in the year before."""
+    """`items` items, two a leaf at least; one in eight is listed from `start` to `end`, the rest (some of every leaf) the year before."""
     share = rng.lognormal(0, 0.5, len(PATHS))
     leaf = np.concatenate([np.repeat(np.arange(len(PATHS)), 2), rng.choice(len(PATHS), items - 2 * len(PATHS), p=share / share.sum())])
     rng.shuffle(leaf)
