@@ -71,7 +71,7 @@ def rule_results(table: str, result: "ExpectationSuiteValidationResult") -> list
     """Every rule of one suite, in the order of their names."""
     rules = []
     for judged in result.results:
-        meta = judged.expectation_config.meta
+        meta = judged.expectation_config.meta  # type: ignore[union-attr]
         if _raised(judged.exception_info):
             count = None
         elif meta["rule"] == "has_rows":

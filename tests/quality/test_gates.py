@@ -1,6 +1,8 @@
 """What the gates let pass, what they stop, and that they never pass without looking nor show a value."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from quality.gates import _MART_NEEDS, check
 from quality.load import load_window
 from quality.results import RuleResult
 from quality.warehouse import open_warehouse
+from settings import ROOT, get_settings
 from sources.landing import LANDING
 from tests.quality.delivery import DAY, NEXT_DAY, VALID, row, write_day
 
@@ -41,8 +44,6 @@ def _broken(stage: str) -> set[tuple[str, str, int | None]]:
 
 
 def _results(stage: str) -> Path:
-    from settings import get_settings
-
     return get_settings().quality_dir / "results" / f"{stage}-{DAY}-{NEXT_DAY}.json"
 
 
@@ -245,3 +246,10 @@ def test_the_report_names_what_is_broken() -> None:
 
     assert described(RuleResult("marts.x", "has_rows", False, 0)) == "marts.x: has_rows (0 rows)"
     assert described(RuleResult("marts.x", "a_not_null", False, None)) == "marts.x: a_not_null (could not be judged)"
+
+
+def test_a_process_without_a_main_file_survives_importing_the_engine() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import quality.engine; print('alive')"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "alive\n")
