@@ -51,6 +51,15 @@ def window_of(choices: dict[str, Any]) -> tuple[date, date]:
     return date.fromisoformat(choices["start"]), date.fromisoformat(choices["end"])
 
 
+def history_of(choices: dict[str, Any]) -> tuple[date, date]:
+    """From the first day that was ever delivered to the end of a run's window: a model learns from all that was known by then."""
+    from settings import get_settings
+
+    days = [folder.name.removeprefix("ds=") for folder in get_settings().landing_dir.glob("*/ds=*")]
+    start, end = window_of(choices)
+    return min([start, *map(date.fromisoformat, days)]), end
+
+
 def hand_over(context: Context, asset: Asset, choices: dict[str, Any]) -> dict[str, Any]:
     """Emit `asset` for the window of `choices`, which the next DAG receives; returns them for the log."""
     event = context["outlet_events"][asset]

@@ -28,7 +28,6 @@ from dags.choices import DEFAULT_ARGS, MODELS, window
     params={
         **window(),
         "candidates": Param([], type="array", items={"type": "string"}, description="`<model>/<run>`, one a line"),
-        "promote": Param(True, type="boolean", description="off: publish nothing"),
     },
 )
 def deploy() -> None:
@@ -41,15 +40,13 @@ def deploy() -> None:
         from settings import get_settings
 
         context = get_current_context()
-        context["model"] = model
+        context["model"] = model  # type: ignore[typeddict-unknown-key]
         choices = received(context)
         run = next((run for run in choices["candidates"] if run.split("/")[0] == model), None)
         if run is None:
             raise AirflowSkipException(f"{model}: this run has no candidate of it.")
         folder = get_settings().candidates_dir / run
         verdict = json.loads((folder / "verdict.json").read_text())
-        if not choices["promote"]:
-            raise AirflowSkipException(f"{model}: publishing was switched off for this run. The verdict was: {verdict['reason']}")
         if not verdict["promoted"]:
             raise AirflowSkipException(f"{model}: {verdict['reason']}")
         from serving.publish import publish as publish_model

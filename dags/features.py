@@ -40,7 +40,7 @@ def features() -> None:
         return choices
 
     @task(pool="warehouse")
-    def gate_and_export(choices: dict[str, Any]) -> dict[str, Any]:
+    def gate_and_export(choices: Any) -> dict[str, Any]:
         from feature_repo.export import export_marts
         from quality.errors import QualityError, WarehouseBusy
         from quality.gates import check
@@ -51,7 +51,7 @@ def features() -> None:
         return choices
 
     @task(outlets=[FEATURES])
-    def materialise(choices: dict[str, Any]) -> dict[str, Any]:
+    def materialise(choices: Any) -> dict[str, Any]:
         from feature_repo.materialise import materialise as materialise_window
         from feature_repo.parity import ParityFailed, check_parity
 

@@ -5,7 +5,7 @@
    lacks is skipped with the reason; the others go on.
 3. **candidates** - names the runs that ended, for `deploy`.
 
-Follows `features`. Run alone, it takes the form's window, or the whole delivery. Reports, metrics and verdicts lie in the house under
+Follows `features`, and learns from all that was delivered up to the end of the window. Reports, metrics and verdicts lie in the house under
 `candidates/<model>/<run>/`, curves in MLflow.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from airflow.sdk import PartitionedAssetTimetable, TriggerRule, dag, get_current_context, task
 
-from dags.assets import CANDIDATES, FEATURES, hand_over, received, window_of
+from dags.assets import CANDIDATES, FEATURES, hand_over, history_of, received
 from dags.choices import DEFAULT_ARGS, training, window
 from dags.failures import skipping
 
@@ -34,9 +34,9 @@ def train() -> None:
         from training.runs import TrainingSkipped, train_encoder
 
         choices = received(get_current_context())
-        options = {name: choices[name] for name in ("seed", "epochs") if choices[name] is not None}
+        options = {name: choices[name] for name in ("seed", "epochs", "promote")}
         with skipping(TrainingSkipped):
-            run = train_encoder(window_of(choices), options)
+            run = train_encoder(history_of(choices), options)
         job = {"encoder": str(run.path), "choices": choices, "options": options}
         return [{"model": model, **job} for model in choices["models"]]
 
@@ -46,15 +46,15 @@ def train() -> None:
 
         from training.runs import TrainingSkipped, train_model
 
-        get_current_context()["model"] = job["model"]
+        get_current_context()["model"] = job["model"]  # type: ignore[typeddict-unknown-key]
         with skipping(TrainingSkipped):
-            run = train_model(job["model"], Path(job["encoder"]), window_of(job["choices"]), job["options"])
+            run = train_model(job["model"], Path(job["encoder"]), history_of(job["choices"]), job["options"])
         print(f"{run.model}: promoted={run.promoted}: {run.reason}")
         return f"{run.model}/{run.path.name}"
 
     # A skipped model stops nothing; a failed one does.
     @task(trigger_rule=TriggerRule.NONE_FAILED, outlets=[CANDIDATES])
-    def candidates(runs: list[str]) -> dict[str, Any]:
+    def candidates(runs: Any) -> dict[str, Any]:
         context = get_current_context()
         return hand_over(context, CANDIDATES, {**received(context), "candidates": list(runs)})
 

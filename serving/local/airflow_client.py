@@ -67,9 +67,17 @@ class AirflowClient:
         rows = self._ask("GET", path, params={"limit": 100})["task_instances"]
         return [_task_run(row) for row in sorted(rows, key=lambda row: (row["start_date"] or "9", row["map_index"]))]
 
-    def followers(self, run: DagRun) -> tuple[list[DagRun], bool]:
-        """The runs that the assets of this run led to, and whether one of its assets has not led anywhere yet."""
-        events = self._events(run)
+    def followers(self, run: DagRun) -> tuple[list[DagRun], bool] | None:
+        """The runs that the assets of this run led to, and whether one of its assets has not led anywhere yet.
+
+        None while one of them is queued: until it starts, Airflow 3.3.2 answers 500, because its answer insists on a start date.
+        """
+        try:
+            events = self._events(run)
+        except AirflowRefused as error:
+            if error.status == 500:
+                return None
+            raise
         runs = [_dag_run(row) for event in events for row in event["created_dagruns"]]
         return runs, any(not event["created_dagruns"] for event in events)
 
@@ -114,7 +122,8 @@ class AirflowClient:
             return self._http.request(method, f"/api/v2{path}", **request).raise_for_status().json()
         except httpx.HTTPStatusError as error:
             detail = error.response.text[:500]
-            raise AirflowRefused(f"Airflow refused {method} {path} ({error.response.status_code}): {detail}") from error
+            refusal = f"Airflow refused {method} {path} ({error.response.status_code}): {detail}"
+            raise AirflowRefused(refusal, error.response.status_code) from error
         except httpx.HTTPError as error:
             raise AirflowRefused(f"Airflow at {self.url} does not answer ({error}). Start it with `portrait up`.") from error
 

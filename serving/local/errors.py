@@ -28,9 +28,13 @@ class NotHealthy(LocalError):
 
 
 class AirflowRefused(LocalError):
-    """Airflow does not answer, or refuses a request."""
+    """Airflow does not answer (`status` 0), or refuses a request with an HTTP status."""
 
     exit_code = 4
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class UnknownDag(LocalError):

@@ -61,15 +61,17 @@ def _watch(airflow: AirflowClient, first: DagRun, onward: bool) -> Iterator[list
                 for task in followed.tasks:
                     if task.state == "skipped" and task.label not in followed.skipped:
                         followed.skipped[task.label] = _reason(airflow.log(followed.run, task))
-        is_waiting = False
+        is_waiting = is_queued = False
         for followed in list(known) if onward else []:
             if followed.run.state == "success":
-                runs, is_open = airflow.followers(followed.run)
+                led_to = airflow.followers(followed.run)
+                is_queued |= led_to is None
+                runs, is_open = led_to or ([], False)
                 is_waiting |= is_open
                 known += [Followed(run) for run in runs if all(run.run_id != other.run.run_id for other in known)]
         waiting_since = (waiting_since or time.monotonic()) if is_waiting else None
         yield known
-        is_over = all(followed.run.state in FINAL and followed.tasks for followed in known)
+        is_over = not is_queued and all(followed.run.state in FINAL and followed.tasks for followed in known)
         if is_over and (waiting_since is None or time.monotonic() - waiting_since > HANDOVER_SECONDS):
             return
         time.sleep(POLL_SECONDS)

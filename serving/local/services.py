@@ -104,7 +104,6 @@ def services(settings: Settings) -> list[Service]:
                 "PORTRAIT_MODEL_SERVER_PORT": settings.model_server_port,
                 "PORTRAIT_MODEL_SERVER_REST_PORT": settings.model_server_rest_port,
             },
-            (python, "-c", "from serving.publish import write_model_config; write_model_config()"),
         ),
         Service(
             "api",

@@ -79,26 +79,19 @@ def test_a_skip_carries_its_reason() -> None:
         raise LookupError("no campaign_exposures")
 
 
+def test_a_model_learns_from_all_that_was_delivered_before_the_windows_end(house: Path) -> None:
+    for folder in ("events/ds=2024-01-05", "users/ds=2024-01-03", "events/ds=2024-03-01"):
+        (house / "landing" / folder).mkdir(parents=True)
+    assert assets.history_of({"start": "2024-03-01", "end": "2024-03-02"}) == (date(2024, 1, 3), date(2024, 3, 2))
+
+
 @pytest.mark.parametrize(
-    ("model", "promote", "reason"),
-    [
-        ("portrait", True, "portrait: not above the baseline"),
-        ("recommender", False, "recommender: publishing was switched off for this run. The verdict was: better"),
-        ("uplift", True, "uplift: this run has no candidate of it"),
-    ],
+    ("model", "reason"), [("portrait", "portrait: not above the baseline"), ("uplift", "uplift: this run has no candidate of it")]
 )
-def test_what_is_not_published_says_why(house: Path, monkeypatch: pytest.MonkeyPatch, model: str, promote: bool, reason: str) -> None:
-    for name, verdict in {"portrait": (False, "not above the baseline"), "recommender": (True, "better")}.items():
-        folder = house / "candidates" / name / "r1"
-        folder.mkdir(parents=True)
-        (folder / "verdict.json").write_text(json.dumps({"promoted": verdict[0], "reason": verdict[1]}))
-    handed = {
-        "source": "shop",
-        "start": "2024-01-01",
-        "end": "2024-04-01",
-        "candidates": ["recommender/r1", "portrait/r1"],
-        "promote": promote,
-    }
+def test_what_is_not_published_says_why(house: Path, monkeypatch: pytest.MonkeyPatch, model: str, reason: str) -> None:
+    (house / "candidates" / "portrait" / "r1").mkdir(parents=True)
+    (house / "candidates" / "portrait" / "r1" / "verdict.json").write_text('{"promoted": false, "reason": "not above the baseline"}')
+    handed = {"source": "shop", "start": "2024-01-01", "end": "2024-04-01", "candidates": ["recommender/r1", "portrait/r1"]}
     monkeypatch.setattr(deploy, "get_current_context", lambda: context({}, handed))
     publish = deploy.deploy().task_dict["publish"].python_callable
     with pytest.raises(AirflowSkipException, match=reason):
