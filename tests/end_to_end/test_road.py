@@ -204,9 +204,10 @@ def test_recommendations_are_the_grpc_answer_less_what_was_bought_or_is_out_of_s
         ("cup", "purchase", 1_714_075_200_000_000),
         ("cup", "return", 1_714_118_400_000_000),
     ]
+    titles = {item[0]: item[1] for item in ten_users.ITEMS}
     items, _ = predict(road, history, ["tea", "cup", "rug"], 5)
     assert [item["item_id"] for item in answer["items"]] == items
-    assert [item["title"] for item in answer["items"]] == [dict((i[0], i[1]) for i in ten_users.ITEMS)[item] for item in items]
+    assert [item["title"] for item in answer["items"]] == [titles[item] for item in items]
     assert answer["source"] == "model"
 
 
