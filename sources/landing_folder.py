@@ -6,7 +6,8 @@ columns are dropped, except with the free `x_` prefix where the table has one.
 
 A required column that is missing refuses the delivery; a cell that does not parse does not: its column stays text in this delivery's files,
 and `quality` judges the row. Rows of unpartitioned files become known on the UTC day of the table's time (events: `received_at`, else
-`occurred_at`); rows without a believable one (unparseable, before 1990, after today) on the delivery's earliest day.
+`occurred_at`); rows without a believable one (unparseable, before 1990, after today) on the delivery's earliest day. What a shop
+knew before its first delivered event (a customer of ten years) is known on the day of that event: the window is that of the events.
 """
 
 import logging
@@ -41,6 +42,9 @@ def read(data: Path, seed: int, options: dict[str, Any]) -> dict[str, pa.Table]:
         raise DataNotFound(
             f"Source landing reads at least one of {', '.join(LANDING)} (.parquet or .csv) with a row in it. {data} has none."
         )
+    if "events" in tables and (opening := pc.min(tables["events"]["ds"]).as_py()):
+        whole = [name for name in tables if name != "events" and not any(path.parent.name.startswith("ds=") for path in _files(data, name))]
+        tables |= {name: _not_before(tables[name], opening) for name in whole}
     earliest = min((day for rows in tables.values() if (day := pc.min(rows["ds"]).as_py())), default=None)
     if earliest is None:
         raise DataNotFound(
@@ -114,6 +118,11 @@ def _believable_day(times: pa.ChunkedArray) -> pa.ChunkedArray:
 def _fill_ds(rows: pa.Table, earliest: date) -> pa.Table:
     filled = pc.fill_null(rows["ds"], earliest)
     return rows.set_column(rows.column_names.index("ds"), "ds", filled)
+
+
+def _not_before(rows: pa.Table, opening: date) -> pa.Table:
+    known = pc.max_element_wise(rows["ds"], pa.scalar(opening, pa.date32()), skip_nulls=False)
+    return rows.set_column(rows.column_names.index("ds"), "ds", known)
 
 
 def _typed_by_day(table: LandingTable, rows: pa.Table) -> pa.Table:

@@ -201,3 +201,11 @@ def test_mixed_encodings_and_line_breaks_in_cells_are_read(given: Path, house: P
     )
     hand_in(given, house)
     assert read_table(house, "items")["title"].to_pylist() == ["Café", "Café", "two\nlines"]
+
+
+def test_what_was_known_before_the_first_event_opens_with_it(given: Path, house: Path):
+    (given / "events.csv").write_text("item_id,event_type,occurred_at\na,view,2024-05-02\n")
+    (given / "users.csv").write_text("user_id,registered_at\nold,2014-01-01\nnew,2024-05-03\n")
+    delivery = hand_in(given, house)
+    assert read_table(house, "users").to_pydict()["ds"] == [date(2024, 5, 2), date(2024, 5, 3)]
+    assert (delivery.start, delivery.end) == (date(2024, 5, 2), date(2024, 5, 4))
