@@ -35,9 +35,8 @@ def item_knn(train: csr_matrix, neighbours: int = 100) -> Scorer:
     unit = _binary(train)
     norms = np.sqrt(np.asarray(unit.sum(axis=0)).ravel())
     unit = (unit @ diags(np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0))).tocsr()
-    similarity = (unit.T @ unit).tolil()
-    similarity.setdiag(0)
-    similarity = similarity.tocsr()
+    similarity = (unit.T @ unit).tocsr()
+    similarity = (similarity - diags(similarity.diagonal())).tocsr()
     similarity.eliminate_zeros()
     for item in range(similarity.shape[0]):  # keep the nearest of each item
         row = similarity.data[similarity.indptr[item] : similarity.indptr[item + 1]]
@@ -50,12 +49,13 @@ def item_knn(train: csr_matrix, neighbours: int = 100) -> Scorer:
 
 def ease(train: csr_matrix, l2: float = 100.0) -> Scorer:
     """Embarrassingly shallow autoencoder: the closed-form linear item-item model without a diagonal (Steck, WWW 2019)."""
-    from scipy.linalg import cho_factor, cho_solve
+    from scipy.linalg.lapack import spotrf, spotri
 
     seen = _binary(train)
-    gram = (seen.T @ seen).toarray().astype(np.float32)
+    gram = (seen.T @ seen).toarray(order="F").astype(np.float32)
     gram[np.diag_indices_from(gram)] += l2
-    inverse = cho_solve(cho_factor(gram, overwrite_a=True, check_finite=False), np.eye(len(gram), dtype=np.float32), check_finite=False)
+    upper = spotri(spotrf(gram, overwrite_a=True)[0], overwrite_c=True)[0]  # the upper triangle of the inverse
+    inverse = np.triu(upper) + np.triu(upper, 1).T
     weights = inverse / -np.diag(inverse)
     weights[np.diag_indices_from(weights)] = 0.0
     return lambda rows: _binary(rows) @ weights

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.metrics import Interval, Statistic, bootstrap
+from training.metrics import Interval, Statistic, interval, resample
 
 ENOUGH_ROWS = 30
 
@@ -48,31 +48,32 @@ def judge(
     metric, against = MAIN_METRICS[model]
     values = {"challenger": challenger, "baseline": baseline, **({"champion": champion} if champion else {})}
     figures: dict[str, str | int | Interval] = {"metric": metric, "rows": rows}
-    measured = {name: bootstrap(value, rows, seed, samples) for name, value in values.items()} if rows else {}
-    figures |= measured
 
     def verdict(promoted: bool, rule: str, reason: str) -> Verdict:
         return Verdict(promoted, rule, f"{reason} (rule {rule}).", figures)
 
+    if rows:
+        found, drawn = resample(lambda chosen: np.array([value(chosen) for value in values.values()]), rows, seed, samples)
+        figures |= {name: interval(found[place], drawn[:, place]) for place, name in enumerate(values)}
+        for place, name in list(enumerate(values))[1:]:
+            figures[f"difference_to_{name}"] = interval(found[0] - found[place], drawn[:, 0] - drawn[:, place])
     if rows < ENOUGH_ROWS:
         outcome = "the served model stays" if champion else "promoted as the first model, unproven"
         return verdict(champion is None, "holdout_too_small", f"Only {rows} holdout rows, fewer than {ENOUGH_ROWS}: {outcome}")
-    own, base = measured["challenger"]["mean"], measured["baseline"]["mean"]
-    if not np.isfinite(own) or not np.isfinite(base):
+    own, base = found[0], found[1]
+    if not np.isfinite(found).all():
         return verdict(False, "not_measurable", f"{metric} cannot be computed on {rows} holdout rows: not promoted")
-    gain = bootstrap(lambda drawn: challenger(drawn) - baseline(drawn), rows, seed, samples)
-    figures["difference_to_baseline"] = gain
     if own <= base:
         return verdict(False, "below_baseline", f"{metric} {own:.4f} is not above {against} {base:.4f} on {rows} rows: not promoted")
     if champion is None:
-        text = f"{metric} {own:.4f} is above {against} {base:.4f} on {rows} rows ({_span(gain)}) and nothing is served yet: promoted"
+        gain = _span(interval(own - base, drawn[:, 0] - drawn[:, 1]))
+        text = f"{metric} {own:.4f} is above {against} {base:.4f} on {rows} rows ({gain}) and nothing is served yet: promoted"
         return verdict(True, "first_model", text)
-    step = bootstrap(lambda drawn: challenger(drawn) - champion(drawn), rows, seed, samples)
-    figures["difference_to_champion"] = step
-    served = measured["champion"]["mean"]
+    step = interval(own - found[2], drawn[:, 0] - drawn[:, 2])
     if step["low"] > 0:
-        return verdict(True, "better", f"{metric} {own:.4f} beats the served model's {served:.4f} on {rows} rows ({_span(step)}): promoted")
-    text = f"{metric} {own:.4f} is not surely above the served model's {served:.4f} on {rows} rows ({_span(step)}): not promoted"
+        text = f"{metric} {own:.4f} beats the served model's {found[2]:.4f} on {rows} rows ({_span(step)}): promoted"
+        return verdict(True, "better", text)
+    text = f"{metric} {own:.4f} is not surely above the served model's {found[2]:.4f} on {rows} rows ({_span(step)}): not promoted"
     return verdict(False, "not_better", text)
 
 

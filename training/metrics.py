@@ -27,10 +27,11 @@ class Ranking:
 def rank_targets(scores: Iterable[np.ndarray], targets: np.ndarray, seen: csr_matrix, k: int = 10) -> Ranking:
     """Rank every item for every user, those already seen removed, and find the targets.
 
-    `scores` yields blocks `(some users, items)` that follow the users' order. `targets` are item indices, shape `(users,)`; -1 is an item that the model cannot know, ranked behind all others. `seen` has a stored
-    entry for every item not to be recommended, shape `(users, items)`; the target itself is never removed, even when it was seen. Ties are
-    pessimistic: every other item with the target's score stands before it, so that a constant score earns nothing.
-    Raises ValueError where a score is NaN, since no comparison could place it.
+    `scores` yields blocks `(some users, items)` that follow the users' order. `targets` are item indices, shape `(users,)`; -1 is an item
+    that the model cannot know, ranked behind all others. `seen` has a stored entry for every item not to be recommended, shape
+    `(users, items)`; the target itself is never removed, even when it was seen. Ties are pessimistic: every other item with the target's
+    score stands before it, so that a constant score earns nothing.
+    Raises ValueError where a score is NaN, since no comparison could place it, or where users are missing.
     """
     users, items = seen.shape
     ranks, top = np.full(users, items, dtype=np.int64), np.full((users, min(k, items)), -1, dtype=np.int64)
@@ -39,8 +40,8 @@ def rank_targets(scores: Iterable[np.ndarray], targets: np.ndarray, seen: csr_ma
         stop = start + len(block)
         if block.shape[1:] != (items,) or stop > users or np.isnan(block).any():
             raise ValueError(
-                f"Scores must cover {users} users and {items} items and hold no NaN. Received users {start} to {stop}, shape {block.shape}, "
-                f"{int(np.isnan(block).sum())} NaN. A training run that diverged scores NaN: look at its loss."
+                f"Scores must cover {users} users and {items} items and hold no NaN. Received users {start} to {stop}, shape "
+                f"{block.shape}, {int(np.isnan(block).sum())} NaN. A training run that diverged scores NaN: look at its loss."
             )
         unseen = np.array(block, dtype=np.float32)  # (block, items), a copy
         known = np.flatnonzero(targets[start:stop] >= 0)  # (known,)
@@ -133,17 +134,24 @@ def uplift(outcome: np.ndarray, predicted: np.ndarray, is_treated: np.ndarray) -
         }
 
 
-def bootstrap(statistic: Statistic, rows: int, seed: int, samples: int = 1000) -> Interval:
-    """The statistic on all `rows`, with the 2.5 % and 97.5 % points of `samples` resamples of the rows (percentile bootstrap).
-
-    For a paired comparison give the difference of two statistics: both then see the same rows in every resample. Resamples on which the
-    statistic is NaN are left out.
-    """
+def resample(statistics: Callable[[np.ndarray], np.ndarray], rows: int, seed: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Several figures on all `rows`, `(figures,)`, and on `samples` resamples of them, `(samples, figures)`: all on the same rows."""
     generator = np.random.default_rng(seed)
-    drawn = [statistic(generator.integers(0, rows, rows)) for _ in range(samples)] if rows else []
-    usable = [value for value in drawn if np.isfinite(value)] or [float("nan")]
-    low, high = np.percentile(usable, [2.5, 97.5])
-    return {"mean": float(statistic(np.arange(rows))), "low": float(low), "high": float(high)}
+    drawn = [statistics(generator.integers(0, rows, rows)) for _ in range(samples)]
+    return np.asarray(statistics(np.arange(rows))), np.array(drawn)
+
+
+def interval(value: float, drawn: np.ndarray) -> Interval:
+    """The value with the 2.5 % and 97.5 % points of what resamples gave, `(samples,)`, NaN left out (percentile bootstrap)."""
+    usable = drawn[np.isfinite(drawn)]
+    low, high = np.percentile(usable, [2.5, 97.5]) if len(usable) else (np.nan, np.nan)
+    return {"mean": float(value), "low": float(low), "high": float(high)}
+
+
+def bootstrap(statistic: Statistic, rows: int, seed: int, samples: int = 1000) -> Interval:
+    """One statistic on all `rows` with its bootstrap interval."""
+    value, drawn = resample(lambda chosen: np.array([statistic(chosen)]), rows, seed, samples)
+    return interval(value[0], drawn[:, 0])
 
 
 def over_splits(values: Sequence[float], test_share: float) -> Interval:

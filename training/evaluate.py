@@ -1,0 +1,12 @@
+"""`portrait evaluate`: train from scratch on any source and measure, so that a shop learns what it would get before it commits.
+
+Each function delivers the source into a temporary landing folder, trains, measures, and returns one JSON object: see `training.evaluation`.
+Hyper-parameters are the configs' own defaults, what a training run would use, unless an argument says otherwise. Light to import.
+"""
+
+from training.evaluate_recommender import evaluate_recommender
+from training.evaluate_traits import evaluate_traits
+from training.evaluate_uplift import evaluate_uplift
+from training.evaluation import CannotEvaluate
+
+__all__ = ["CannotEvaluate", "evaluate_recommender", "evaluate_traits", "evaluate_uplift"]
