@@ -1,7 +1,7 @@
 """Landing tables to marts: `build` runs dbt on the warehouse and reports what it did.
 
-dbt runs as a process of its own (it cannot be run twice in one) and in a fresh target folder, because what an interrupted run left behind would
-mislead the next one. A build that does not end well leaves a note of its window, so that the next build starts at least as early.
+dbt runs as a process of its own (it cannot be run twice in one) and in a fresh target folder, because what an interrupted run left
+behind would mislead the next one. A build that does not end well leaves a note of its window, so that the next starts at least as early.
 """
 
 import json
@@ -117,7 +117,7 @@ def _failure(results: list[dict], output: str) -> str:
     """What failed, why, and the way out."""
     failed = [f"{_name(result)}: {' '.join(str(result['message']).split())}" for result in results if result["status"] in ("error", "fail")]
     what = "; ".join(failed) or f"dbt itself: {output.strip()[-2000:]}"
-    return f"Every dbt model and test must pass. Received {what}. Correct its cause and build the same window again; logs/dbt.log has the whole story."
+    return f"Every dbt model and test must pass. Received {what}. Correct its cause and build the same window again; see logs/dbt.log."
 
 
 def _name(result: dict) -> str:

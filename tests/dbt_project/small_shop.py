@@ -1,6 +1,6 @@
-"""A shop small enough to check by hand (users u0 to u3, items i1, i2, i9), beside random users r0 to r5 whose events come late, twice or corrected.
+"""A shop small enough to check by hand (users u0 to u3), beside random users r0 to r5 whose events come late, twice or corrected.
 
-`DELIVERIES[ds][table]` lists what each landing day brought.
+`deliveries()[ds][table]` lists what each landing day brought.
 """
 
 import random
@@ -15,7 +15,8 @@ Row = dict[str, Any]
 Deliveries = dict[date, dict[str, list[Row]]]
 
 FIRST, LAST = date(2024, 1, 1), date(2024, 2, 10)
-HORIZON = datetime(2024, 2, 11)
+OPENED = datetime.fromisoformat("2023-12-15")  # the account of u1
+HORIZON = datetime.fromisoformat("2024-02-11")
 
 
 def day(text: str) -> datetime:
@@ -41,7 +42,7 @@ def _by_hand() -> Deliveries:
         date(2024, 1, 1): {
             "users": [
                 {"user_id": "u0", "registered_at": day("01-01"), "country": "FR"},
-                {"user_id": "u1", "registered_at": datetime(2023, 12, 15), "country": "NL"},
+                {"user_id": "u1", "registered_at": OPENED, "country": "NL"},
             ],
             "user_traits": [{"user_id": "u1", "trait": "gender", "value": "f", "shop_known_at": None}],
             "items": [
@@ -73,7 +74,7 @@ def _by_hand() -> Deliveries:
         date(2024, 1, 6): {"events": [event("e4", "u1", "i2", "purchase", "01-03 12:00", 7.0)]},  # three days late
         date(2024, 1, 7): {"events": [e2]},  # delivered twice
         date(2024, 1, 8): {"events": [event("e5", "u1", "i2", "purchase", "01-05 09:30", 4.0)]},  # corrected
-        date(2024, 1, 10): {"users": [{"user_id": "u1", "registered_at": datetime(2023, 12, 15), "country": "BE"}]},
+        date(2024, 1, 10): {"users": [{"user_id": "u1", "registered_at": OPENED, "country": "BE"}]},
         date(2024, 1, 20): {
             "items": [{"item_id": "i1", "title": "Arabica", "category": "Coffee > Beans", "price": 4.0}],
             "user_traits": [{"user_id": "u1", "trait": "gender", "value": "m", "shop_known_at": day("01-15")}],

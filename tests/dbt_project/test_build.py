@@ -23,7 +23,7 @@ def test_a_window_without_a_day_is_refused(house: Path) -> None:
 
 @pytest.mark.slow
 def test_a_failure_names_the_rule_and_the_next_build_makes_up_for_it(house: Path) -> None:
-    load({START: {"campaign_exposures": [EXPOSURE, EXPOSURE]}}, START, END)
+    load({START: {"campaign_exposures": [EXPOSURE, EXPOSURE | {"treatment": "mail"}]}}, START, END)
     with pytest.raises(TransformFailed, match=r"Received is_key_stg_campaign_exposures\w*: Got 1 result.*build the same window again"):
         build(START, END)
     assert (house / "dbt" / "unfinished").read_text() == "2024-01-01"

@@ -77,7 +77,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         incremental = read_marts()
         with open_warehouse() as warehouse:
             columns = warehouse.execute(
-                "select table_name, column_name, data_type from information_schema.columns where table_schema = 'marts' order by ordinal_position"
+                "select table_name, column_name, data_type from information_schema.columns "
+                "where table_schema = 'marts' order by ordinal_position"
             ).fetchall()
         types: dict[str, dict[str, str]] = {}
         for mart, column, kind in columns:
