@@ -35,7 +35,7 @@ RUNS: dict[str, tuple[str, list[str]]] = {
         ["traits", "--source", "movielens", "--data", str(DATA / "ml-1m"), "--trait", "gender", "--folds", "5"],
     ),
     "hillstrom-visit": (
-        "Hillstrom, women's e-mail against none, visit, one 50/50 split",
+        "Hillstrom, women's e-mail against none, visit, mean of 20 50/50 splits",
         ["uplift", "--source", "landing", "--data", str(RESULTS / "hillstrom"), "--treatment", "womens_email", "--outcome", "visited"],
     ),
 }
