@@ -31,7 +31,7 @@ from dags.choices import DEFAULT_ARGS, MODELS, window
     },
 )
 def deploy() -> None:
-    @task(map_index_template="{{ model }}")
+    @task(map_index_template="{{ task.op_kwargs['model'] }}")
     def publish(model: str) -> int:
         import json
 
@@ -39,9 +39,7 @@ def deploy() -> None:
 
         from settings import get_settings
 
-        context = get_current_context()
-        context["model"] = model  # type: ignore[typeddict-unknown-key]
-        choices = received(context)
+        choices = received(get_current_context())
         run = next((run for run in choices["candidates"] if run.split("/")[0] == model), None)
         if run is None:
             raise AirflowSkipException(f"{model}: this run has no candidate of it.")

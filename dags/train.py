@@ -40,13 +40,12 @@ def train() -> None:
         job = {"encoder": str(run.path), "choices": choices, "options": options}
         return [{"model": model, **job} for model in choices["models"]]
 
-    @task(queue="gpu", pool="training", map_index_template="{{ model }}")
+    @task(queue="gpu", pool="training", map_index_template="{{ task.op_kwargs['job']['model'] }}")
     def model(job: dict[str, Any]) -> str:
         from pathlib import Path
 
         from training.runs import TrainingSkipped, train_model
 
-        get_current_context()["model"] = job["model"]  # type: ignore[typeddict-unknown-key]
         with skipping(TrainingSkipped):
             run = train_model(job["model"], Path(job["encoder"]), history_of(job["choices"]), job["options"])
         print(f"{run.model}: promoted={run.promoted}: {run.reason}")
