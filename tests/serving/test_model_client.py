@@ -1,0 +1,142 @@
+"""The light client against a real server, and its messages against TensorFlow's own."""
+
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from serving import wire, wire_pb2
+from serving.model_client import DeadlineExceeded, InvalidRequest, ModelClient, ModelNotFound, ModelUnavailable, TensorSpec
+from settings import ROOT
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with ModelClient(server.target) as client:
+        yield client
+
+
+def test_importing_the_client_imports_no_tensorflow():
+    heavy = (
+        "import serving.model_client, serving.publish, sys; print(sorted({'tensorflow', 'pandas', 'grpc_tools.protoc'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", heavy], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_the_generated_messages_are_those_of_wire_proto(tmp_path):
+    command = ["-m", "grpc_tools.protoc", "-Iserving", f"--python_out={tmp_path}", "wire.proto"]
+    subprocess.run([sys.executable, *command], cwd=ROOT, check=True)  # a process of its own: grpc_tools and TensorFlow crash in one
+    show = [sys.executable, "-c", "import wire_pb2; print(wire_pb2.DESCRIPTOR.serialized_pb.hex())"]
+    made = subprocess.run(show, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.strip()
+    assert made == wire_pb2.DESCRIPTOR.serialized_pb.hex()
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((0, 3), np.float32),
+        np.array(5, np.int32),
+        np.array([[1.5, -np.inf], [np.nan, 0]], np.float64),
+        np.arange(6, dtype=np.int64).reshape(1, 2, 3) - (1 << 62),
+        np.array([0, 255], np.uint8),
+        np.array([1 << 63], np.uint64),
+        np.array([True, False]),
+        np.array([[b"a"], [b"\xff\x00"]], object),
+    ],
+)
+def test_arrays_survive_the_wire(array):
+    tensor = wire.TensorProto()
+    wire.write_array(array, tensor)
+    again = wire.read_array(wire.TensorProto.FromString(tensor.SerializeToString()))
+    assert (again.dtype, again.shape) == (array.dtype, array.shape)
+    np.testing.assert_array_equal(again, array)
+
+
+def test_missing_values_repeat_the_last_one_and_too_many_are_refused():
+    tensor = wire.TensorProto(dtype=1, float_val=[1, 2])
+    tensor.tensor_shape.dim.add().size = 4
+    assert wire.read_array(tensor).tolist() == [1, 2, 2, 2]
+    tensor.tensor_shape.dim[0].size = 1
+    with pytest.raises(ValueError, match=r"float_val holds 2 values; a tensor of shape \[1\] has 1"):
+        wire.read_array(tensor)
+    tensor.tensor_shape.dim[0].size = 1 << 40
+    with pytest.raises(ValueError, match="holds 2 values"):
+        wire.read_array(tensor)
+    with pytest.raises(ValueError, match=r"dtype must be one of .* Received DataType 8"):
+        wire.read_array(wire.TensorProto(dtype=8))
+
+
+@pytest.mark.slow
+def test_every_field_has_tensorflows_number_and_type():
+    from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
+    from tensorflow.core.protobuf import meta_graph_pb2
+    from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2, predict_pb2, status_pb2
+
+    modules = (
+        tensor_pb2,
+        tensor_shape_pb2,
+        meta_graph_pb2,
+        get_model_metadata_pb2,
+        get_model_status_pb2,
+        model_pb2,
+        predict_pb2,
+        status_pb2,
+    )
+    for name, ours in wire_pb2.DESCRIPTOR.message_types_by_name.items():
+        theirs = next(found for module in modules if (found := module.DESCRIPTOR.message_types_by_name.get(name)))
+        for field in ours.fields:
+            their_field = theirs.fields_by_name[field.name]
+            enum_as_int = their_field.type == their_field.TYPE_ENUM and field.type == field.TYPE_INT32
+            assert field.number == their_field.number, (name, field.name)
+            assert field.type == their_field.type or enum_as_int, (name, field.name)
+            assert field.is_repeated == their_field.is_repeated, (name, field.name)
+
+
+@pytest.mark.slow
+class TestAgainstAServer:
+    def test_lists_take_the_signatures_dtypes_and_text_comes_back_as_text(self, client):
+        answer = client.predict("tiny", {"x": [[1, 2], [3, 4]], "name": ["ann", "bé"]})
+        assert (answer.version, answer["y"].tolist(), answer["y"].dtype) == (2, [6.0, 14.0], np.float32)
+        assert answer["greeting"].tolist() == ["hello ann", "hello bé"]
+
+    def test_version_label_and_outputs_are_chosen(self, client):
+        inputs = {"x": np.array([[1, 2]], np.float32), "name": np.array(["a"])}
+        assert client.predict("tiny", inputs, version=1).version == 1
+        assert list(client.predict("tiny", inputs, label="canary", outputs=["y"])) == ["y"]
+
+    def test_metadata_and_status(self, client):
+        metadata = client.metadata("tiny")
+        assert metadata.version == 2
+        assert metadata.inputs == {"name": TensorSpec("string", (-1,)), "x": TensorSpec("float32", (-1, 2))}
+        assert metadata.outputs == {"greeting": TensorSpec("string", (-1,)), "y": TensorSpec("float32", (-1,))}
+        assert {number: status.state for number, status in client.status("tiny").items()} == {2: "AVAILABLE", 1: "AVAILABLE"}
+        client.wait_available("tiny", 1)
+
+    def test_each_failure_has_its_error(self, client):
+        inputs = {"x": np.array([[1, 2]], np.float32), "name": np.array(["a"])}
+        with pytest.raises(ModelNotFound, match=r"nobody must be served at .* Latest\(nobody\)\. Publish the model"):
+            client.predict("nobody", inputs)
+        with pytest.raises(InvalidRequest, match=r'must fit its signature\. INVALID_ARGUMENT: Expects input "x" to be float32'):
+            client.predict("tiny", inputs | {"x": np.array([[1, 2]], np.int64)})
+        with pytest.raises(InvalidRequest, match="Input `x` of tiny must be a full list of float32"):
+            client.predict("tiny", {"x": [[1, 2], [3]], "name": ["a"]})
+        with pytest.raises(InvalidRequest, match=r"Input `x` of tiny must be an array of numbers or of text\. .*complex128"):
+            client.predict("tiny", inputs | {"x": np.array([1j])})
+        with pytest.raises(
+            ModelUnavailable, match=r"tiny version 9 must become AVAILABLE within 0\.2 s\. Last seen: .*Could not find version 9"
+        ):
+            client.wait_available("tiny", 9, timeout_s=0.2)
+
+
+def test_a_server_that_is_not_there_is_unavailable():
+    with ModelClient("127.0.0.1:1") as client, pytest.raises(ModelUnavailable, match=r"must answer at 127\.0\.0\.1:1\..*Start it with"):
+        client.predict("tiny", {"x": np.zeros((1, 2), np.float32)})
+
+
+def test_a_server_that_does_not_answer_in_time_is_a_deadline():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        target = f"127.0.0.1:{silent.getsockname()[1]}"
+        with ModelClient(target) as client, pytest.raises(DeadlineExceeded, match=r"tiny must answer within 0\.2 s\."):
+            client.predict("tiny", {"x": np.zeros((1, 2), np.float32)}, timeout_s=0.2)
