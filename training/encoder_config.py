@@ -23,7 +23,7 @@ class EncoderConfig:
     repeat_weight: float = 0.0  # weight of targets that the user has had before: nobody needs a model to repeat them
     learning_rate: float = 1e-3
     batch_rows: int = 32  # rows of `sequence_length` steps, each packed with as many users as fit
-    epochs: int = 10
+    epochs: int | None = None  # None: as many as `epochs_for` says
     patience: int = 0  # epochs without a better validation NDCG@10 before stopping; 0 trains all epochs
 
     def __post_init__(self) -> None:
@@ -32,10 +32,16 @@ class EncoderConfig:
                 f"`dim` must be a multiple of `heads`. Received dim={self.dim}, heads={self.heads}. Choose another of the two."
             )
         for name in ("sequence_length", "dim", "blocks", "heads", "text_dim", "negatives", "batch_rows", "epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1. Received {getattr(self, name)}.")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"`{name}` must be at least 1. Received {value}. Choose a positive number.")
         if self.temperature <= 0:
-            raise ValueError(f"`temperature` must be above 0. Received {self.temperature}.")
+            raise ValueError(f"`temperature` must be above 0. Received {self.temperature}. Values around 0.05 suit cosines.")
+
+    def epochs_for(self, events: int) -> int:
+        """Epochs for so many training events: three million events seen in all, or a high limit where validation stops the training."""
+        if self.epochs:
+            return self.epochs
+        return 100 if self.patience else min(50, max(3, round(3_000_000 / max(1, events))))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+WORTH_COMPILING = 300  # steps; XLA saves 40 % of each, and takes some ten seconds before the first
+VALIDATED = 2500  # users asked after each epoch, drawn by seed
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -76,20 +79,25 @@ def fit_next_item(
 ) -> dict[str, list[float]]:
     """Fits in place and returns the curves `loss` and, with validation, `val_ndcg@10`, one number an epoch."""
     model = build_training_model(network, item_encoder, counts, config, seed)
+    events, steps = int((rows["segments"] > 0).sum()), len(rows["items"]) // config.batch_rows
+    epochs = config.epochs_for(events)
     model.compile(
         optimizer=keras.optimizers.Adam(config.learning_rate, beta_2=0.98),
         loss=weighted_mean,
-        steps_per_execution=max(1, min(16, len(rows["items"]) // config.batch_rows)),
-        jit_compile=True,
+        steps_per_execution=max(1, min(16, steps)),
+        jit_compile=steps * epochs >= WORTH_COMPILING,
     )
     inputs = {name: values for name, values in rows.items() if name != "weights"}
-    progress = _Progress(int((rows["segments"] > 0).sum()), config, log or _log.info, validation, snapshot)
+    if validation is not None and len(validation.targets) > VALIDATED:
+        asked = np.sort(np.random.default_rng(seed).permutation(len(validation.targets))[:VALIDATED])
+        validation = Validation(validation.histories[asked], validation.targets[asked])
+    progress = _Progress(events, epochs, config.patience, log or _log.info, validation, snapshot)
     is_terminal = sys.stderr.isatty() and log is None
     model.fit(
         inputs,
         rows["weights"],
         batch_size=config.batch_rows,
-        epochs=config.epochs,
+        epochs=epochs,
         shuffle=True,
         verbose=1 if is_terminal else 0,
         callbacks=[progress],
@@ -103,31 +111,39 @@ class _Progress(keras.callbacks.Callback):
     def __init__(
         self,
         events: int,
-        config: EncoderConfig,
+        epochs: int,
+        patience: int,
         log: Callable[[str], None],
         validation: Validation | None,
         snapshot: Callable[[dict[str, list[float]]], TrainedEncoder],
     ) -> None:
         super().__init__()
         self.curves: dict[str, list[float]] = {"loss": []}
-        self._events, self._config, self._say, self._validation, self._snapshot = events, config, log, validation, snapshot
+        self._events, self._epochs, self._patience, self._say, self._validation, self._snapshot = (
+            events,
+            epochs,
+            patience,
+            log,
+            validation,
+            snapshot,
+        )
         self._best, self._best_epoch, self._best_weights = -1.0, 0, None
         self._started = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.curves["loss"].append(float((logs or {})["loss"]))
-        line = f"epoch {epoch + 1}/{self._config.epochs} loss {self.curves['loss'][-1]:.4f}"
+        line = f"epoch {epoch + 1}/{self._epochs} loss {self.curves['loss'][-1]:.4f}"
         if self._validation is not None:
             ndcg = validation_ndcg(self._snapshot(self.curves), self._validation)
             self.curves.setdefault("val_ndcg@10", []).append(ndcg)
             line += f" validation NDCG@10 {ndcg:.4f}"
             if ndcg > self._best:
                 self._best, self._best_epoch, self._best_weights = ndcg, epoch, self.model.get_weights()
-            elif self._config.patience and epoch - self._best_epoch >= self._config.patience:
+            elif self._patience and epoch - self._best_epoch >= self._patience:
                 self.model.stop_training = True
-                line += f"; no better for {self._config.patience} epochs, stopping"
+                line += f"; no better for {self._patience} epochs, stopping"
         spent = time.monotonic() - self._started
-        left = spent / (epoch + 1) * (self._config.epochs - epoch - 1)
+        left = spent / (epoch + 1) * (self._epochs - epoch - 1)
         self._say(f"{line}, {self._events * (epoch + 1) / spent:,.0f} events/s, {spent:.0f} s spent, at most {left:.0f} s left")
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:

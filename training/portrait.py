@@ -8,7 +8,7 @@ import tensorflow as tf
 from training.encoder import TrainedEncoder
 from training.layers import RESERVED
 from training.propensities import OUTCOMES, Propensities
-from training.raw_history import HistoryReader
+from training.raw_history import HistoryReader, ReadHistory
 from training.signatures import USER_FEATURES
 from training.traits import Traits
 
@@ -29,11 +29,11 @@ class Portrait(tf.Module):
         self.traits = dict(traits.heads)
         self.trait_networks = [head.network for head in self.traits.values()]  # tracked, so that their variables are exported
         self.propensities = propensities
-        self.propensity_network = propensities.network if propensities else None
+        self.propensity_networks = [propensities.network] if propensities else []
 
     def serve(
         self, event_item_ids: tf.Tensor, event_types: tf.Tensor, event_times_us: tf.Tensor, as_of_us: tf.Tensor, **numbers: tf.Tensor
-    ):
+    ) -> dict[str, tf.Tensor]:
         """Every output of the signature, batch first."""
         history = self.reader.read(event_item_ids, event_types, event_times_us, as_of_us)
         return {
@@ -43,7 +43,7 @@ class Portrait(tf.Module):
             **self._propensities(history, tf.stack([*(numbers[name] for name in USER_FEATURES), history.days_since_last], axis=1)),
         }
 
-    def _traits(self, history) -> dict[str, tf.Tensor]:
+    def _traits(self, history: ReadHistory) -> dict[str, tf.Tensor]:
         batch = tf.shape(history.counts)[0]
         widest = max((len(head.values) for head in self.traits.values()), default=0)
         names = tf.constant(list(self.traits), tf.string, shape=(len(self.traits),))
@@ -61,7 +61,7 @@ class Portrait(tf.Module):
             "trait_probabilities": tf.stack(rows, axis=1) if rows else tf.zeros([batch, 0, 0]),
         }
 
-    def _interests(self, history) -> dict[str, tf.Tensor]:
+    def _interests(self, history: ReadHistory) -> dict[str, tf.Tensor]:
         """Share of the next event that the encoder's softmax gives to each top-level category, among items that have one."""
         scores = tf.matmul(history.vectors, self.item_vectors[RESERVED:], transpose_b=True) / self.temperature
         chances = tf.nn.softmax(tf.where(history.counts[:, None] > 0, scores, self.popularity))
@@ -71,9 +71,9 @@ class Portrait(tf.Module):
         names = tf.constant([*self.categories, ""], tf.string)
         return {"interest_categories": tf.gather(names, order), "interest_shares": tf.gather(shares, order, batch_dims=1)}
 
-    def _propensities(self, history, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _propensities(self, history: ReadHistory, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
         if self.propensities is None:
             return dict.fromkeys(OUTCOMES, tf.fill(tf.shape(history.counts), np.nan))
-        logits = self.propensity_network({"vector": history.vectors, "numbers": numbers}, training=False)
+        logits = self.propensities.network({"vector": history.vectors, "numbers": numbers}, training=False)
         scaled = logits * self.propensities.slopes.astype(np.float32) + self.propensities.shifts.astype(np.float32)
         return {name: tf.sigmoid(scaled[:, place]) for place, name in enumerate(OUTCOMES)}

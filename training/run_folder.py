@@ -43,7 +43,7 @@ class TrainingWindow:
 
     @property
     def holdout_at(self) -> datetime:
-        """What is known before this is learned from, what follows is asked: the last 7 days, or the last tenth of a window under 70 days."""
+        """Known before: learned from; after: asked. The last 7 days, or the last tenth of a window under 70 days."""
         days = (self.end - self.start).days
         return self.end_at - timedelta(days=max(1, min(7, days // 10)))
 
@@ -158,8 +158,8 @@ def conclude(
     promoted = verdict.promoted and options.promote
     reason = verdict.reason if promoted or not verdict.promoted else f"{verdict.reason} The run was asked not to promote."
     figures = asdict(verdict) | {"promoted": promoted, "reason": reason}
-    (draft / "verdict.json").write_text(json.dumps(figures, indent=1, default=str))
-    (draft / "metrics.json").write_text(json.dumps(evidence.metrics, indent=1))
+    (draft / "verdict.json").write_text(json.dumps(_finite(figures), indent=1, default=str))
+    (draft / "metrics.json").write_text(json.dumps(_finite(evidence.metrics), indent=1))
     report = Report(
         title=f"{model}: {final.name}",
         subtitle=f"window {provenance['window']}, holdout of {evidence.rows} rows",
@@ -185,3 +185,10 @@ def conclude(
         tags={"promoted": str(promoted), "reason": reason[:400]},
     )
     return Run(model, final, evidence.metrics, promoted, reason)
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN: what is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -61,7 +61,15 @@ def train_portrait(
     )
     held = declared[is_held & declared["trait"].isin(traits.heads)]
     return _evidence(
-        draft / "saved_model", traits, held, declared[~is_held], histories, window, train, test if propensities else test[:0], propensities
+        draft / "saved_model",
+        traits,
+        held,
+        declared[~is_held],
+        histories,
+        window,
+        train,
+        test if propensities else test[np.empty(0, np.int64)],
+        propensities,
     )
 
 
@@ -152,8 +160,7 @@ def _evidence(
                     calibration[short] = (truth[:, place], chances[:, place])
     joined = {name: np.concatenate([np.empty(0), *parts]) for name, parts in losses.items()}
     for name, values in joined.items():
-        if len(values):
-            figures[name] = {"negative logloss": -float(values.mean()), **figures[name]}
+        figures[name] = {"negative logloss": -float(values.mean()) if len(values) else float("nan"), **figures[name]}
 
     def mean(name: str) -> metrics.Statistic:
         return lambda rows: -float(joined[name][rows].mean())

@@ -37,7 +37,7 @@ def train_recommender(encoder: TrainedEncoder, window: TrainingWindow, draft: Pa
     examples = golden_users(histories)
     golden = history_inputs(examples, to_us(window.holdout_at)) | {
         "exclude_item_ids": np.array([[items[-1] if len(items) else ""] for items in examples.item_ids], object),
-        "k": np.full(len(examples), min(LISTED, len(encoder.catalogue) - 1), np.int32),
+        "k": np.full(len(examples), max(1, min(LISTED, len(encoder.catalogue) - 1)), np.int32),
     }
     served = Recommender(encoder)
     export_model(served, served.serve, RECOMMENDER, draft / "saved_model", golden=golden, provenance=provenance)
@@ -68,7 +68,7 @@ def train_recommender(encoder: TrainedEncoder, window: TrainingWindow, draft: Pa
         mean("popularity"),
         mean(f"served version {published[0]}") if published else None,
         figures,
-        note=f"Each of {users} users' first event on a new item from {window.holdout_at:%Y-%m-%d} to {window.end}; full ranking, seen items removed.",
+        note=f"The first event on a new item of {users} users, from {window.holdout_at:%Y-%m-%d} to {window.end}; seen items removed.",
         curves=encoder.curves,
         popularity=(counts, encoder.counts) if users else None,
         tables={"Examples": _examples(questions, top)} if users else {},
@@ -91,7 +91,9 @@ def served_ranks(saved_model: Path, questions: Questions, window: TrainingWindow
 
 
 def _figures(ranks: np.ndarray) -> dict[str, float]:
-    return {"HR@10": float(metrics.hits(ranks).mean()), "NDCG@10": float(metrics.ndcg(ranks).mean())} if len(ranks) else {}
+    if not len(ranks):
+        return dict.fromkeys(("HR@10", "NDCG@10"), float("nan"))
+    return {"HR@10": float(metrics.hits(ranks).mean()), "NDCG@10": float(metrics.ndcg(ranks).mean())}
 
 
 def _examples(questions: Questions, top: np.ndarray) -> list[dict[str, object]]:

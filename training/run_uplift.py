@@ -13,7 +13,7 @@ from training.frames import Asked, ask_campaigns, campaign_rows
 from training.run_folder import Evidence, TrainingWindow, skip
 from training.run_portrait import part_of
 from training.served import SavedPredictor, blocks, champion, history_inputs, number_inputs
-from training.signatures import UPLIFT, USER_FEATURES
+from training.signatures import UPLIFT, USER_FEATURES, Tensor
 from training.uplift import CONTROL, ServedUplift, fit_uplift
 from training.uplift_config import UpliftConfig
 
@@ -77,7 +77,7 @@ def _evidence(saved_model: Path, test: Asked, treatments: list[str], measured: s
         outcome[treatment == offer].mean() - outcome[treatment == CONTROL].mean() if len(outcome) else np.nan for offer in treatments
     ]
     average = {"uplift@30%": float(np.mean(effects)), "qini": 0.0, "auuc": 0.0}
-    shown = {name: figures(name, everybody) for name in predicted} if len(outcome) else {"uplift": {}}
+    shown = {name: figures(name, everybody) for name in predicted} if len(outcome) else {"uplift": dict.fromkeys(average, float("nan"))}
     return Evidence(
         len(outcome),
         qini("uplift"),
@@ -90,7 +90,7 @@ def _evidence(saved_model: Path, test: Asked, treatments: list[str], measured: s
     )
 
 
-def _inputs(asked: Asked, rows: np.ndarray, extra_inputs: tuple) -> dict[str, np.ndarray]:
+def _inputs(asked: Asked, rows: np.ndarray, extra_inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
     part = asked[rows]
     inputs = history_inputs(part.histories, part.at_us) | number_inputs(part.numbers)
     for tensor in extra_inputs:
@@ -100,11 +100,11 @@ def _inputs(asked: Asked, rows: np.ndarray, extra_inputs: tuple) -> dict[str, np
 
 
 def _predicted(model: SavedPredictor, test: Asked, treatments: list[str], measured: str) -> np.ndarray:
-    """Uplift on `measured` in the order of `treatments`, `(rows, treatments)`; 0 for an offer or by a covariate that the model does not know."""
+    """Uplift on `measured` in the order of `treatments`, `(rows, treatments)`; 0 for offers and covariates that the model does not know."""
     predicted = np.zeros((len(test.labels), len(treatments)))
     known = {*(tensor.name for tensor in UPLIFT.inputs)}
     for rows in blocks(len(predicted)):
-        own = [tensor for name in model.inputs if name not in known and (tensor := _as_tensor(model, name))]
+        own = [Tensor(name, spec.dtype.name, ("batch",), "") for name, spec in model.inputs.items() if name not in known]
         if any(tensor.name not in test.labels for tensor in own):
             return predicted
         answer = model(_inputs(test, rows, tuple(own)))
@@ -113,9 +113,3 @@ def _predicted(model: SavedPredictor, test: Asked, treatments: list[str], measur
             if offer in offers:
                 predicted[rows, place] = np.nan_to_num(answer[OUTPUT[measured]][:, offers.index(offer)])
     return predicted
-
-
-def _as_tensor(model: SavedPredictor, name: str):
-    from training.signatures import Tensor
-
-    return Tensor(name, model.inputs[name].dtype.name, ("batch",), "")

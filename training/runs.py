@@ -84,7 +84,7 @@ def train_model(
     devices.prepare()
     from training.encoder import TrainedEncoder
 
-    encoder = TrainedEncoder.load(encoder_path / ENCODER) if (encoder_path / ENCODER).is_dir() else None
+    encoder: Any = TrainedEncoder.load(encoder_path / ENCODER) if (encoder_path / ENCODER).is_dir() else None
     if encoder is None and name != "uplift":
         raise skip(name, window, f"`events` carry no encoder: {encoder_path.name} holds none")
     seed = options.chosen_seed
@@ -123,11 +123,10 @@ def train_model(
 def _head_config(name: str, options: TrainingOptions) -> Any:
     """The config of the heads; the recommender has none of its own, it is the encoder's."""
     if name == "portrait":
-        config = PortraitConfig()
-        return replace(config, trait_epochs=options.epochs, propensity_epochs=options.epochs) if options.epochs else config
+        epochs = {"trait_epochs": options.epochs, "propensity_epochs": options.epochs} if options.epochs else {}
+        return PortraitConfig(**epochs)
     if name == "uplift":
-        config = UpliftConfig()
-        return replace(config, epochs=options.epochs) if options.epochs else config
+        return UpliftConfig(**({"epochs": options.epochs} if options.epochs else {}))
     return None
 
 

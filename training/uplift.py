@@ -122,7 +122,7 @@ class ServedUplift(tf.Module):
 
     def serve(
         self, event_item_ids: tf.Tensor, event_types: tf.Tensor, event_times_us: tf.Tensor, as_of_us: tf.Tensor, **covariates: tf.Tensor
-    ):
+    ) -> dict[str, tf.Tensor]:
         """Every output of the signature, batch first."""
         known = self.uplift.covariates
         inputs = {"numbers": tf.stack([covariates[name] for name in known.numbers], axis=1)}

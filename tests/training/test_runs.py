@@ -1,0 +1,237 @@
+# ruff: noqa: DTZ001 - the house's times are UTC without a zone
+"""Training runs on shops handed over by a fake feature repository: what is learned from, what is left behind, what is skipped."""
+
+import json
+from datetime import date, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from settings import get_settings
+from training.signatures import GOLDEN_FILE, USER_FEATURES
+
+WINDOW = (date(2024, 1, 1), date(2024, 3, 1))  # 60 days: the last 6 are the holdout
+HOLDOUT_AT = datetime(2024, 2, 24)
+
+
+class FakeFeatures:
+    """Marts in memory, with the doors of `feature_repo.frames`: everything is known at once, histories keep the newest five events."""
+
+    newest = 5
+
+    def __init__(self, events: pd.DataFrame, marts: dict[str, pd.DataFrame]) -> None:
+        self.events, self.marts = events, marts
+
+    def training_frame(self, service: str, labels: pd.DataFrame) -> pd.DataFrame:
+        rows = []
+        for user, at in zip(labels["user_id"], labels["event_timestamp"], strict=True):
+            own = self.events[(self.events["user_id"] == user) & (self.events["at"] < at)].tail(self.newest)
+            numbers = dict.fromkeys(USER_FEATURES, float(len(own)) if len(own) else np.nan)
+            lists = own["item_id"].to_numpy(object), own["type"].to_numpy(object), own["at"].to_numpy("datetime64[us]").astype(np.int64)
+            known = dict(zip(("event_item_ids", "event_types", "event_times_us"), lists if len(own) else (None, None, None), strict=True))
+            rows.append({**known, **numbers})
+        columns = ["event_item_ids", "event_types", "event_times_us", *USER_FEATURES]
+        return pd.concat([labels.reset_index(drop=True), pd.DataFrame(rows, columns=columns)], axis=1)
+
+    def rows_as_of(self, view: str, as_of: datetime) -> pd.DataFrame:
+        known = self.events[self.events["at"] < as_of]
+        if view == "user_sequences":
+            return pd.DataFrame({"user_id": sorted(known["user_id"].unique())}, dtype=object)
+        items = pd.DataFrame({"item_id": sorted(known["item_id"].unique())}, dtype=object)
+        return items.assign(title="a thing", category="things", brand=None, price=1.0, attributes=None)
+
+    def read_mart(self, name: str, start: date | None = None, end: date | None = None) -> pd.DataFrame:
+        return self.marts[name].copy()
+
+
+def no_labels() -> dict[str, pd.DataFrame]:
+    times = {"label_at": "datetime64[us]", "known_at": "datetime64[us]"}
+    columns = ["user_id", "label_at", "known_at", "is_purchased_7d", "is_purchased_30d", "is_active_30d"]
+    campaigns = ["campaign_id", "user_id", "assigned_at", "treatment", "is_visited", "is_converted", "spend", "outcome_at", "covariates"]
+    return {
+        "next_purchase_labels": pd.DataFrame(columns=columns).astype(times),
+        "trait_labels": pd.DataFrame(columns=["user_id", "trait", "value", "known_at"]),
+        "campaign_outcomes": pd.DataFrame(columns=campaigns),
+    }
+
+
+def events_of(users: int, items: int, days: int = 60) -> pd.DataFrame:
+    """User n looks every fourth day, from day n % 4, at the next item of a ring."""
+    rows = [
+        (f"u{user:02d}", f"i{(user + step) % items}", "view", datetime(2024, 1, 1) + timedelta(days=day, hours=12))
+        for user in range(users)
+        for step, day in enumerate(range(user % 4, days, 4))
+    ]
+    return pd.DataFrame(rows, columns=["user_id", "item_id", "type", "at"]).sort_values("at", kind="stable")
+
+
+@pytest.fixture
+def features(house, monkeypatch):
+    """Puts a fake feature repository in place of the real one."""
+    from training import frames
+
+    def install(fake: FakeFeatures) -> FakeFeatures:
+        for name in ("training_frame", "rows_as_of", "read_mart"):
+            monkeypatch.setattr(frames, name, getattr(fake, name))
+        return fake
+
+    return install
+
+
+@pytest.mark.slow
+def test_every_event_known_by_the_holdout_comes_once_though_frames_keep_only_the_newest(features):
+    from training.frames import histories_until
+
+    events = features(FakeFeatures(events_of(3, 4), no_labels())).events
+    histories = histories_until(HOLDOUT_AT, datetime(2024, 1, 1))
+    for user, times in zip(histories.user_ids, histories.times_us, strict=True):
+        own = events[(events["user_id"] == user) & (events["at"] < HOLDOUT_AT)]
+        assert times.tolist() == own["at"].to_numpy("datetime64[us]").astype(np.int64).tolist()
+    assert histories.lengths.tolist() == [14, 14, 13]  # more than the five of a frame: one every fourth day of 54
+
+
+@pytest.mark.slow
+def test_a_question_is_the_first_new_item_after_the_holdout(features):
+    from training.frames import histories_until, questions_between
+
+    rows = [("a", "seen", 10), ("a", "seen", 55), ("a", "new", 56), ("a", "newer", 57), ("b", "seen", 10), ("c", "new", 58)]
+    events = pd.DataFrame(
+        [(u, i, "view", datetime(2024, 1, 1) + timedelta(days=d)) for u, i, d in rows], columns=["user_id", "item_id", "type", "at"]
+    )
+    features(FakeFeatures(events, no_labels()))
+    questions = questions_between(histories_until(HOLDOUT_AT, datetime(2024, 1, 1)), HOLDOUT_AT, datetime(2024, 3, 1))
+    assert questions.histories.user_ids.tolist() == ["a"]  # b does nothing more, c was unknown
+    assert questions.targets.tolist() == ["new"]
+
+
+@pytest.mark.slow
+def test_ten_users_and_six_items_give_a_recommender_and_what_cannot_be_learned_is_skipped_by_name(features, house):
+    from training.runs import TrainingSkipped, train_encoder, train_model
+
+    features(FakeFeatures(events_of(10, 6), no_labels()))
+    encoder = train_encoder(WINDOW, {"epochs": 2, "seed": 1})
+    run = train_model("recommender", encoder.path, WINDOW, {"epochs": 2, "seed": 1})
+    assert run.path.parent == house / "candidates" / "recommender"
+    left = {path.name for path in run.path.iterdir()}
+    assert left == {"saved_model", "report.html", "metrics.json", "verdict.json"}
+    verdict = json.loads((run.path / "verdict.json").read_text())
+    assert (verdict["rule"], verdict["promoted"]) == ("holdout_too_small", True)
+    golden = json.loads((run.path / "saved_model" / GOLDEN_FILE).read_text())
+    assert len(golden["inputs"]["event_item_ids"]) == 3
+
+    with pytest.raises(
+        TrainingSkipped, match=r"portrait: too few labels: 0 in next_purchase_labels \(20 needed\); `user_traits` has no rows"
+    ):
+        train_model("portrait", encoder.path, WINDOW, {"seed": 1})
+    assert "`user_traits` has no rows" in json.loads((house / "candidates" / "portrait" / "skipped.json").read_text())["reason"]
+    with pytest.raises(TrainingSkipped, match="`campaign_exposures` has no campaign with a control group"):
+        train_model("uplift", encoder.path, WINDOW, {"seed": 1})
+
+    again = train_model("recommender", encoder.path, WINDOW, {"epochs": 2, "seed": 1})
+    assert again.path == run.path
+    assert [path.name for path in run.path.parent.iterdir()] == [run.path.name]
+    assert json.loads((again.path / "saved_model" / GOLDEN_FILE).read_text()) == golden
+
+
+@pytest.mark.slow
+def test_a_published_champion_is_asked_the_same_questions_and_not_replaced_by_its_equal(features, house):
+    from training.runs import train_encoder, train_model
+
+    features(FakeFeatures(events_of(60, 40), no_labels()))
+    encoder = train_encoder(WINDOW, {"epochs": 2, "seed": 1})
+    first = train_model("recommender", encoder.path, WINDOW, {"seed": 1})
+    published = get_settings().models_dir / "recommender" / "3"
+    published.parent.mkdir(parents=True)
+    (first.path / "saved_model").rename(published)
+    second = train_model("recommender", encoder.path, WINDOW, {"seed": 1})
+    assert second.metrics["served version 3"] == {key: second.metrics["recommender"][key] for key in ("HR@10", "NDCG@10")}
+    assert not second.promoted
+
+
+@pytest.mark.slow
+def test_a_shop_of_campaigns_alone_trains_uplift_without_an_encoder(features):
+    from training.runs import TrainingSkipped, train_encoder, train_model
+
+    random = np.random.default_rng(0)
+    people = 400
+    arm = random.choice(["control", "mail"], people)
+    score = random.uniform(size=people)
+    visited = random.uniform(size=people) < 0.2 + 0.5 * (arm == "mail") * score
+    marts = no_labels()
+    marts["campaign_outcomes"] = pd.DataFrame(
+        {
+            "campaign_id": "spring",
+            "user_id": [f"u{number}" for number in range(people)],
+            "assigned_at": datetime(2024, 2, 1),
+            "treatment": arm,
+            "is_visited": visited,
+            "is_converted": None,
+            "spend": np.nan,
+            "outcome_at": datetime(2024, 2, 15),
+            "covariates": [json.dumps({"x_score": value}) for value in score],
+        }
+    )
+    nothing = events_of(0, 1)
+    features(FakeFeatures(nothing.astype({"at": "datetime64[us]"}), marts))
+    encoder = train_encoder(WINDOW, {"seed": 1})
+    assert "No encoder: The encoder learns from users with at least two events" in encoder.reason
+    run = train_model("uplift", encoder.path, WINDOW, {"seed": 1})
+    assert set(run.metrics) == {"uplift", "random"}
+    assert run.metrics["random"]["uplift@30%"] == pytest.approx(0.25, abs=0.15)
+    with pytest.raises(TrainingSkipped, match="recommender: `events` carry no encoder"):
+        train_model("recommender", encoder.path, WINDOW, {"seed": 1})
+
+
+@pytest.mark.slow
+def test_portrait_learns_from_labels_known_before_the_ones_it_is_asked(features):
+    from training.run_portrait import _propensity_parts
+    from training.runs import train_encoder, train_model
+
+    marts = no_labels()
+    rows = [(f"u{user:02d}", datetime(2024, 1, 31) - timedelta(days=back), user % 3 == 0) for back in (0, 14, 28, 30) for user in range(40)]
+    labels = pd.DataFrame(rows, columns=["user_id", "label_at", "bought"])
+    bought = {"is_purchased_7d": labels["bought"], "is_purchased_30d": labels["bought"], "is_active_30d": True}
+    marts["next_purchase_labels"] = labels.assign(known_at=labels["label_at"] + timedelta(days=30), **bought).drop(columns="bought")
+    traits = [(f"u{user:02d}", "side", "left" if user % 2 else "right", datetime(2024, 1, 1)) for user in range(40)]
+    marts["trait_labels"] = pd.DataFrame(traits, columns=["user_id", "trait", "value", "known_at"])
+    features(FakeFeatures(events_of(40, 12), marts))
+
+    learned, asked = _propensity_parts(marts["next_purchase_labels"], seed=1)
+    assert set(asked.labels["label_at"]) == {pd.Timestamp("2024-01-31")}
+    assert set(learned.labels["label_at"]) == {pd.Timestamp("2024-01-01")}  # others were not known on 31 January
+    encoder = train_encoder(WINDOW, {"epochs": 2, "seed": 1})
+    run = train_model("portrait", encoder.path, WINDOW, {"epochs": 2, "seed": 1})
+    assert set(run.metrics) == {"portrait", "base rate"}
+    assert {"side logloss", "purchase_30d auc", "churn_30d ece"} <= set(run.metrics["portrait"])
+
+
+def test_a_window_must_have_a_day_and_holds_its_last_tenth_or_week_back():
+    from training.run_folder import TrainingWindow
+
+    with pytest.raises(ValueError, match=r"start must lie before its end\. Received 2024-01-02 to 2024-01-02"):
+        TrainingWindow(date(2024, 1, 2), date(2024, 1, 2))
+    held = [TrainingWindow(date(2024, 1, 1), date(2024, 1, 1) + timedelta(days=days)) for days in (2, 30, 90)]
+    assert [(window.end_at - window.holdout_at).days for window in held] == [1, 3, 7]
+
+
+def test_a_run_folder_is_whole_or_not_there(house):
+    from training.run_folder import TrainingWindow, run_folder
+
+    window = TrainingWindow(*WINDOW)
+    with pytest.raises(RuntimeError, match="power cut"), run_folder("recommender", window, 1, "abc") as (draft, final):
+        (draft / "half").write_text("x")
+        raise RuntimeError("power cut")
+    assert list((house / "candidates" / "recommender").iterdir()) == []
+    for text in ("first", "second"):
+        with run_folder("recommender", window, 1, "abc") as (draft, final):
+            (draft / "whole").write_text(text)
+    assert (final / "whole").read_text() == "second"
+    assert [path.name for path in final.parent.iterdir()] == ["2024-01-01_2024-03-01_s1_abc"]
+
+
+def test_unknown_models_are_refused_with_the_names_there_are(house):
+    from training.runs import train_model
+
+    with pytest.raises(KeyError, match=r"must be one of \['portrait', 'recommender', 'uplift'\]\. Received 'gan'"):
+        train_model("gan", house, WINDOW)
