@@ -20,6 +20,8 @@ days as (
         count(*) as events,
         count(*) filter (where event_type = 'view') as views,
         count(*) filter (where event_type = 'purchase') as purchases,
+        max(occurred_date) filter (where event_type = 'purchase') as purchase_date,
+        max(known_at) filter (where event_type = 'purchase') as purchases_known_at,
         sum(rating) as rating_sum,
         count(rating) as ratings
     from events
@@ -39,6 +41,9 @@ final as (
         {{ total('purchases', 30) }},
         {{ total('purchases', 90) }},
         {{ total('events') }},
+        {{ total('purchases') }},
+        max(days.purchase_date) as last_purchase_date,
+        max(days.purchases_known_at) as purchases_known_at,
         cast(sum(days.rating_sum) as double precision) / nullif(sum(days.ratings), 0) as rating_mean
     from versions
     left join days
