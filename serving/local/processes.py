@@ -67,11 +67,12 @@ def stop(names: Iterable[str], home: Path) -> list[str]:
     """Stop these processes of the house with all their children, together; returns the names of those that ran."""
     found = {name: process for name in names if (process := find(name, home))}
     family = [member for process in found.values() for member in _family(process)]
-    for process in found.values():
-        _signal(process, signal.SIGTERM)
-    _, alive = psutil.wait_procs(family, timeout=STOP_SECONDS)
-    for process in alive:
-        _signal(process, signal.SIGKILL)
+    alive, seconds = list(found.values()), STOP_SECONDS  # parents first: they end their children in order
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+        for process in alive:
+            _signal(process, number)
+        psutil.wait_procs(alive, timeout=seconds)
+        alive, seconds = [process for process in family if process.is_running()], 3
     for name in names:
         _pid_file(name, home).unlink(missing_ok=True)
     return list(found)
