@@ -71,7 +71,7 @@ def build(start: date, end: date, full_refresh: bool = False) -> BuildReport:
 
 
 def docs() -> Path:
-    """The folder of a fresh dbt documentation site of this warehouse (open its `index.html`)."""
+    """The folder of a fresh dbt documentation site of this warehouse (open its `static_index.html`)."""
     site = _dbt_home() / "docs"
     _run_dbt("docs", ["generate", "--static"], site)
     return site
