@@ -30,7 +30,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--allow_version_labels_for_unavailable_models", type=_boolean, default=False, nargs="?", const=True)
     add("--grpc_max_threads", type=int, default=4 * (os.cpu_count() or 1), help="requests that run at once")
     add("--tensorflow_intra_op_parallelism", type=int, default=1, help="threads of one operation; 0 is one per core")
-    add("--tensorflow_inter_op_parallelism", type=int, default=os.cpu_count() or 1, help="operations of all requests that run at once")
+    # A request's operations run one after the other in the request's own thread: for small models that beats handing them to a pool.
+    add("--tensorflow_inter_op_parallelism", type=int, default=-1, help="operations of a session that run at once; -1 uses no pool")
     flags = parser.parse_args(arguments)
     if bool(flags.model_config_file) == bool(flags.model_base_path):
         parser.error("give either --model_config_file or --model_base_path (with --model_name)")
