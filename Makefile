@@ -13,7 +13,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## install everything into .venv
-$(STAMP): requirements/portrait.txt requirements/uv.txt pyproject.toml requirements/setup.sh
+$(STAMP): requirements/portrait.txt requirements/uv.txt pyproject.toml requirements/setup.sh serving/wire.proto
 	@bash requirements/setup.sh $(VENV)
 	@touch $@
 

@@ -222,7 +222,7 @@ def evaluate_traits(
 def evaluate_uplift(
     source: SourceName,
     treatment: Annotated[str, typer.Option(help="The offer to compare with control.")],
-    outcome: Annotated[str, typer.Option(help="visited, converted or spend.")] = "visited",
+    outcome: Annotated[str, typer.Option(help="visited or converted.")] = "visited",
     data: Data = None,
     seed: Seed = 7,
     epochs: Epochs = None,
@@ -249,8 +249,9 @@ def main() -> None:
 
 def _exit_code(error: Exception) -> int:
     from sources.errors import DataNotFound, UnknownOption, UnknownSource
+    from training.evaluate import CannotEvaluate
 
-    if isinstance(error, (UnknownSource, UnknownOption)):
+    if isinstance(error, (UnknownSource, UnknownOption, CannotEvaluate)):
         return 2
     return 3 if isinstance(error, (DataNotFound, FileNotFoundError)) else getattr(error, "exit_code", 1)
 

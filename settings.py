@@ -7,7 +7,7 @@ it is written. `portrait up` points the link `var/current` at the house in use, 
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent
@@ -33,9 +33,14 @@ class Settings(BaseSettings):
     mlflow_port: int = 5000
     seed: int = Field(7, description="seed of the simulated shop and of every training run")
     sequence_length: int = Field(50, ge=2, description="newest events of a user that are kept as a feature")
-    dbt_target: str = Field("duckdb", description="dbt target: duckdb or postgres")
     dbt_threads: int = Field(2, ge=1)
     training_threads: int = Field(2, ge=1, description="CPU threads of one training task")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        """Services run in other folders than the command that starts them."""
+        return home.expanduser().absolute()
 
     @property
     def landing_dir(self) -> Path:

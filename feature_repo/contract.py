@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-import yaml  
+import yaml
 
 from settings import ROOT
 

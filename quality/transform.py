@@ -99,7 +99,7 @@ def _run_dbt(command: str, arguments: list[str], target: Path | None = None) -> 
     done = subprocess.run(
         [
             *(str(Path(sys.executable).with_name("dbt")), "--no-use-colors", "--no-version-check", command, *arguments),
-            *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target", settings.dbt_target),
+            *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
             *("--target-path", str(target), "--log-path", str(settings.logs_dir)),
         ],
         env=environment,
@@ -127,8 +127,6 @@ def _name(result: dict) -> str:
 
 
 def _mart_rows() -> dict[str, int]:
-    if get_settings().dbt_target != "duckdb":
-        return {}
     with open_warehouse() as warehouse:
         marts = warehouse.execute("select table_name from information_schema.tables where table_schema = 'marts' order by 1").fetchall()
         return {mart: warehouse.execute(f"select count(*) from marts.{mart}").fetchall()[0][0] for (mart,) in marts}

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.templating import Jinja2Templates
@@ -57,7 +58,7 @@ def health() -> dict[str, str]:
 @app.get("/v1/users/{user_id}/portrait", tags=["portrait"])
 def get_portrait(user_id: str) -> dict[str, Any]:
     """What is known and inferred of a user, with the time and model version of each."""
-    return asdict(portraits.show(user_id))
+    return portrait_as_json(portraits.show(user_id))
 
 
 @app.get("/v1/users/{user_id}/recommendations", tags=["recommendation"])
@@ -77,6 +78,12 @@ def plan_campaign(body: CampaignBody) -> dict[str, Any]:
     """Plans who gets which offer within a budget; the rows stand in the house, under `campaigns/<name>/plan.parquet`."""
     plan = marketing.plan(marketing.CampaignRequest(**body.model_dump()))
     return asdict(plan) | {"path": f"campaigns/{plan.path.name}/plan.parquet"}
+
+
+def portrait_as_json(answer: portraits.Portrait) -> dict[str, Any]:
+    """Arrays as lists."""
+    known = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in answer.known.items()}
+    return asdict(answer) | {"known": known}
 
 
 def recommendations_as_json(answer: Recommendations) -> dict[str, Any]:

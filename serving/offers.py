@@ -102,10 +102,10 @@ def offers(user_id: str, *, margin: float = DEFAULT_MARGIN, shop: ShopFront | No
     costs = _costs(shop, names, None)
     lines = [
         OfferEffect(
-            name,
-            *(float(effects[kind][0, i]) for kind in effects),
-            float(costs[i]),
-            float(margin * effects["spend_uplift"][0, i] - costs[i]),
+            offer=name,
+            **{kind: float(values[0, i]) for kind, values in effects.items()},
+            cost=float(costs[i]),
+            expected_profit=float(margin * effects["spend_uplift"][0, i] - costs[i]),
         )
         for i, name in enumerate(names)
     ]

@@ -40,6 +40,8 @@ def export_model(
     returned = {name: tensor.dtype for name, tensor in concrete.structured_outputs.items()}
     if returned != expected:
         raise ValueError(f"`{model.name}` must return {expected}. Received {returned}. Change serve or training/signatures.py.")
+    # Keras hides its layers' variables behind copies of its own; tracked here, a session restores the very ones that the signature reads.
+    module.captured_variables = list(concrete.variables)
     tf.saved_model.save(module, str(path), signatures={SIGNATURE: concrete})
 
     batch = {tensor.name: tf.constant(golden[tensor.name], DTYPES[tensor.dtype]) for tensor in inputs}

@@ -1,7 +1,7 @@
 """What every served model takes and returns: the one home of model names, inputs, outputs and dtypes. Imports nothing heavy.
 
-All inputs are raw values, batch first. A user's history is three aligned arrays, oldest event first, padded with empty strings and zeros; the
-models ignore every step whose item id is empty, wherever it stands, and use the newest `sequence_length` real ones.
+All inputs are raw values, batch first. A user's history is three aligned arrays, oldest event first, padded with empty strings and zeros;
+the models ignore every step whose item id is empty, wherever it stands, and use the newest `sequence_length` real ones.
 A shop's own covariates (`x_*`, string or float32, shape `(batch,)`) are added to `uplift` by training and read from GetModelMetadata.
 """
 
