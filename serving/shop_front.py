@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from serving.model_client import ModelClient, ModelNotFound, ModelUnavailable, P
 from settings import Settings, get_settings
 
 MAX_LIST = 200
+#: How long the clock and the item cards are kept before they are read again.
+FRESH_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,23 @@ class ShopFront:
         self.models = ModelClient(self.settings.model_server_target)
         self._popular: Popular | None = None
         self._costs: tuple[datetime, dict[str, float]] | None = None
+        self._clock: datetime | None = None
+        self._cards: dict[str, ItemCard] = {}
+        self._fresh_until = 0.0
         self._lock = threading.Lock()
 
     def clock(self) -> datetime:
         """The midnight up to which records are loaded, by the published features: the house asks its models as of then."""
         views = ("user_features", "user_sequences", "item_features")
+        with self._lock:
+            if time.monotonic() < self._fresh_until and self._clock:
+                return self._clock
         days = [path.name.removeprefix("day=") for view in views for path in (self.settings.offline_dir / view).glob("day=*")]
         if not days:
             raise NotServed("No features are published yet. Run the `ingest` DAG, or `portrait demo`.")
-        return datetime.fromisoformat(max(days))
+        with self._lock:
+            self._clock, self._cards, self._fresh_until = datetime.fromisoformat(max(days)), {}, time.monotonic() + FRESH_SECONDS
+            return self._clock
 
     def user_row(self, service: str, user_id: str) -> dict[str, Any]:
         return self.features.read(service, [user_id])[0]
@@ -100,12 +111,13 @@ class ShopFront:
         return "none was published. Run the `train` DAG, then `deploy`."
 
     def cards(self, item_ids: list[str]) -> list[ItemCard]:
-        """One card per id, in order; an item that the store does not know has only its id."""
-        rows = self.features.read("item_v1", item_ids) if item_ids else []
-        return [
-            ItemCard(item_id, row.get("title"), row.get("category"), row.get("brand"), row.get("price"), row.get("in_stock") is not False)
-            for item_id, row in zip(item_ids, rows, strict=True)
-        ]
+        """One card per id, in order; an item that the store does not know has only its id. Kept for as long as the clock is."""
+        kept = self._cards
+        missing = [item_id for item_id in dict.fromkeys(item_ids) if item_id not in kept]
+        for item_id, row in zip(missing, self.features.read("item_v1", missing), strict=True):
+            in_stock = row.get("in_stock") is not False
+            kept[item_id] = ItemCard(item_id, row.get("title"), row.get("category"), row.get("brand"), row.get("price"), in_stock)
+        return [kept[item_id] for item_id in item_ids]
 
     def popular(self) -> Popular:
         """Read once per published day; costs one scan of the item features."""

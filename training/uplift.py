@@ -1,4 +1,4 @@
-"""What an offer changes: a T-learner, one small network per arm, and its served form."""
+"""What an offer changes: a T-learner, one small network per arm, calibrated to the effects that were measured, and its served form."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 import tensorflow as tf
 
 from training.calibration import sigmoid
+from training.effect_calibration import EffectCalibration, calibrate_effects
 from training.encoder import TrainedEncoder
 from training.numbers import NumberEncoder
 from training.raw_history import HistoryReader, lookup
@@ -32,25 +33,15 @@ class Uplift:
     networks: list[keras.Model]
     scales: np.ndarray
     shifts: np.ndarray
+    calibration: EffectCalibration
     curves: dict[str, list[float]]
 
     def predict(self, frame: pd.DataFrame, vectors: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """By outcome, what each offer adds compared with control, `(rows, treatments)`: probability, or spend in the shop's currency."""
-        expected = self.expected(frame, vectors)  # (rows, arms, outcomes)
-        return {outcome: expected[:, 1:, place] - expected[:, :1, place] for place, outcome in enumerate(self.outcomes)}
-
-    def expected(self, frame: pd.DataFrame, vectors: np.ndarray | None = None) -> np.ndarray:
-        """Expected outcome under each arm, control first, `(rows, arms, outcomes)`."""
         inputs = self.covariates.inputs(frame, vectors)
-        size, blocks = 8192, []
-        for at in range(0, len(frame), size):
-            block = {name: values[at : at + size] for name, values in inputs.items()}
-            blocks.append(np.mean([self._amounts(keras.ops.convert_to_numpy(net(block, training=False))) for net in self.networks], axis=0))
-        return np.concatenate(blocks) if blocks else np.zeros((0, len(self.treatments) + 1, len(self.outcomes)))
-
-    def _amounts(self, logits: np.ndarray) -> np.ndarray:
-        is_binary = np.array([outcome in BINARY_OUTCOMES for outcome in self.outcomes])
-        return np.where(is_binary, sigmoid(logits), logits * self.scales + self.shifts)
+        raw = _added(self.networks, inputs, len(frame), self.outcomes, self.scales, self.shifts)
+        added = self.calibration.apply(raw)  # (rows, treatments, outcomes)
+        return {outcome: added[:, :, place] for place, outcome in enumerate(self.outcomes)}
 
 
 def fit_uplift(
@@ -83,22 +74,49 @@ def fit_uplift(
     truth[rows, arm[rows], :, 0] = np.nan_to_num((values - shifts) / scales)[rows]
     truth[rows, arm[rows], :, 1] = np.isfinite(values)[rows]
 
-    networks, curves = [], {}
-    for member in range(config.members):
-        encoder = NumberEncoder(len(known.numbers), name="numbers_encoder")
-        encoder.adapt(inputs["numbers"])
-        dim = 0 if vectors is None else vectors.shape[1]
-        network = build_uplift_network(known, dim, len(arms), len(outcomes), encoder, config, seed + 100 * member)
-        network.compile(
-            optimizer=keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay),
-            loss=outcome_loss(is_binary),
-            jit_compile=False,
-            steps_per_execution=max(1, min(16, len(frame) // config.batch)),
-        )
-        fitted = network.fit(inputs, truth, batch_size=config.batch, epochs=config.epochs, verbose=0)
-        networks.append(network)
-        curves[f"loss of network {member + 1}"] = [float(value) for value in fitted.history["loss"]]
-    return Uplift(list(treatments), list(outcomes), known, networks, scales, shifts, curves)
+    def networks_of(part: np.ndarray) -> tuple[list[keras.Model], dict[str, list[float]]]:
+        networks, curves = [], {}
+        for member in range(config.members):
+            encoder = NumberEncoder(len(known.numbers), name="numbers_encoder")
+            encoder.adapt(inputs["numbers"][part])
+            dim = 0 if vectors is None else vectors.shape[1]
+            network = build_uplift_network(known, dim, len(arms), len(outcomes), encoder, config, seed + 100 * member)
+            network.compile(
+                optimizer=keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay),
+                loss=outcome_loss(is_binary),
+                jit_compile=False,
+                steps_per_execution=max(1, min(16, len(part) // config.batch)),
+            )
+            learned = {name: values[part] for name, values in inputs.items()}
+            fitted = network.fit(learned, truth[part], batch_size=config.batch, epochs=config.epochs, verbose=0)
+            networks.append(network)
+            curves[f"loss of network {member + 1}"] = [float(value) for value in fitted.history["loss"]]
+        return networks, curves
+
+    # What the calibration is fitted on, every row's effect is said by networks that never saw the row.
+    unseen = np.zeros((len(frame), len(treatments), len(outcomes)))
+    halves = np.random.default_rng(seed).permutation(len(frame)) % 2
+    for half in (0, 1):
+        asked = np.flatnonzero(halves == half)
+        networks, _ = networks_of(np.flatnonzero(halves != half))
+        unseen[asked] = _added(networks, {n: v[asked] for n, v in inputs.items()}, len(asked), outcomes, scales, shifts)
+    calibration = calibrate_effects(unseen, arm, values)
+    networks, curves = networks_of(np.arange(len(frame)))
+    return Uplift(list(treatments), list(outcomes), known, networks, scales, shifts, calibration, curves)
+
+
+def _added(
+    networks: list[keras.Model], inputs: dict[str, np.ndarray], rows: int, outcomes: list[str], scales: np.ndarray, shifts: np.ndarray
+) -> np.ndarray:
+    """What each offer adds by the networks alone, `(rows, treatments, outcomes)`."""
+    is_binary = np.array([outcome in BINARY_OUTCOMES for outcome in outcomes])
+    size, blocks = 8192, []
+    for at in range(0, rows, size):
+        block = {name: values[at : at + size] for name, values in inputs.items()}
+        logits = [keras.ops.convert_to_numpy(network(block, training=False)) for network in networks]
+        expected = np.mean([np.where(is_binary, sigmoid(one), one * scales + shifts) for one in logits], axis=0)  # (rows, arms, outcomes)
+        blocks.append(expected[:, 1:] - expected[:, :1])
+    return np.concatenate(blocks) if blocks else np.zeros((0, networks[0].output_shape[1] - 1, len(outcomes)))
 
 
 class ServedUplift(tf.Module):
@@ -139,7 +157,9 @@ class ServedUplift(tf.Module):
             amounts = logits * self.uplift.scales.astype(np.float32) + self.uplift.shifts.astype(np.float32)
             expected.append(tf.where(is_binary, tf.sigmoid(logits), amounts))
         mean = tf.add_n(expected) / len(expected)
-        added = mean[:, 1:] - mean[:, :1]
+        fixed = {name: tf.constant(values, tf.float32) for name, values in vars(self.uplift.calibration).items()}
+        inside = tf.clip_by_value(mean[:, 1:] - mean[:, :1], fixed["low"], fixed["high"])
+        added = fixed["average"] + fixed["slope"] * (inside - fixed["center"])  # (batch, treatments, outcomes)
         batch = tf.shape(as_of_us)[0]
         unknown = tf.fill([batch, len(self.uplift.treatments)], np.nan)
         uplifts = {

@@ -26,7 +26,7 @@ class FakeFront:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.spend_uplift = np.array([[4.0, 1.0]])
         self.features = SimpleNamespace(read=lambda service, ids: [self.user_row(service, i) for i in ids])
-        self.settings: Any = None
+        self.settings: Any = SimpleNamespace(host="127.0.0.1", airflow_port=1, mlflow_port=2)
 
     def clock(self) -> datetime:
         return AS_OF
@@ -56,6 +56,18 @@ class FakeFront:
             scores = [float(len(self.ranking) - self.ranking.index(item)) if item else -np.inf for item in top]
             return Answer(item_ids=np.array([[t.encode() for t in top]], dtype=object), scores=np.array([scores]))
         batch = len(inputs["as_of_us"])
+        if model == "portrait":
+            return Answer(
+                vector=np.zeros((1, 4)),
+                trait_names=np.array([["gender"]], dtype=object),
+                trait_values=np.array([[["male", "female", ""]]], dtype=object),
+                trait_probabilities=np.array([[[0.3, 0.7, 0.0]]]),
+                interest_categories=np.array([["toys", "books"]], dtype=object),
+                interest_shares=np.array([[0.9, 0.1]]),
+                purchase_probability_7d=np.array([0.2]),
+                purchase_probability_30d=np.array([0.5]),
+                churn_probability_30d=np.array([0.1]),
+            )
         names = np.array([[b"coupon", b"mail"]] * batch, dtype=object)
         spend = np.repeat(self.spend_uplift, batch // len(self.spend_uplift), axis=0)
         return Answer(treatments=names, visit_uplift=spend / 100, conversion_uplift=spend / 200, spend_uplift=spend)

@@ -1,5 +1,7 @@
 """The consumers on hand-written rows: what is asked of the models, which rules hold, and what is said when something is missing."""
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from serving import api, offers, portraits, shop_front
-from serving.errors import BadRequest, UnknownUser
+from serving.errors import BadRequest, NotServed, UnknownUser
 from serving.model_inputs import history_inputs, to_us, user_inputs
 from serving.recommend import recommend
 from serving.shop_front import ItemCard
@@ -142,6 +144,8 @@ def client(shop: FakeFront, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     for module in (shop_front, portraits, offers):
         monkeypatch.setattr(module, "front", lambda: shop)
     monkeypatch.setattr("serving.recommend.front", lambda: shop)
+    monkeypatch.setattr(api, "front", lambda: shop)
+    monkeypatch.setattr(api, "example_users", lambda: ["ann"])
     return TestClient(api.app)
 
 
@@ -167,3 +171,42 @@ def test_a_model_that_is_not_served_answers_503_with_the_reason(client: TestClie
     shop.away = "No model `uplift` is served: this shop delivered no campaign_exposures"
     answer = client.get("/v1/users/ann/offers")
     assert (answer.status_code, answer.json()["detail"]) == (503, shop.away)
+
+
+def test_the_page_shows_portrait_recommendations_and_offers(client: TestClient) -> None:
+    page = client.get("/", params={"user": "ann"})
+    assert page.status_code == 200
+    for shown in ("Title f", "female", "70.0 %", "toys", "90.0 %", "best: <strong>coupon</strong>", "model recommender, version 3"):
+        assert shown in page.text, shown
+
+
+def test_the_page_escapes_what_a_visitor_types_and_says_that_nobody_is_known(client: TestClient) -> None:
+    page = client.get("/", params={"user": "<script>alert(1)</script>"})
+    assert page.status_code == 404
+    assert "<script>alert" not in page.text
+    assert "a user that the feature store knows" in page.text
+
+
+def test_item_cards_are_read_once_while_the_clock_is_fresh(shop: FakeFront, house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (house / "offline" / "user_features" / "day=2024-03-01").mkdir(parents=True)
+    (house / "offline" / "item_features" / "day=2024-03-02").mkdir(parents=True)
+    reads: list[list[str]] = []
+    monkeypatch.setattr(
+        shop_front, "OnlineFeatures", lambda: SimpleNamespace(read=lambda _, ids: reads.append(ids) or [{"title": i} for i in ids])
+    )
+    front = shop_front.ShopFront()
+    assert front.clock().isoformat() == "2024-03-02T00:00:00"
+    assert [card.title for card in front.cards(["b", "a", "b"])] == ["b", "a", "b"]
+    front.cards(["a", "c"])
+    assert reads == [["b", "a"], ["c"]]
+    monkeypatch.setattr(shop_front, "FRESH_SECONDS", -1.0)
+    front._fresh_until = 0.0
+    front.clock()
+    front.cards(["a"])
+    assert reads[-1] == ["a"]
+
+
+def test_without_published_features_the_way_out_is_named(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shop_front, "OnlineFeatures", lambda: None)
+    with pytest.raises(NotServed, match=r"No features are published yet. Run the `ingest` DAG"):
+        shop_front.ShopFront().clock()
