@@ -38,7 +38,8 @@ types: setup ## static types
 layers: setup ## imports point upstream only
 	@$(BIN)/lint-imports
 sql: setup ## SQL style
-	@$(BIN)/sqlfluff lint --disable-progress-bar --processes 1 dbt_project
+	@warehouse=$$(mktemp -d) && PORTRAIT_DBT_WAREHOUSE=$$warehouse/empty.duckdb $(BIN)/sqlfluff lint --disable-progress-bar --nocolor dbt_project; \
+		code=$$?; rm -rf $$warehouse; exit $$code
 test: setup ## the whole test suite
 	@$(BIN)/pytest
 test-fast: setup ## the part of the suite that takes under five minutes

@@ -87,8 +87,7 @@ def in_house(road: Road, monkeypatch: pytest.MonkeyPatch) -> Iterator[Road]:
 
 
 def test_triggering_ingest_alone_leads_to_served_models(road: Road) -> None:
-    states = {run["dag_id"]: run["state"] for run in road.outcome["runs"]}
-    assert states == dict.fromkeys(("ingest", "features", "train", "deploy", "campaign"), "success")
+    assert road.outcome["runs"] == dict.fromkeys(("ingest", "features", "train", "deploy", "campaign"), "success")
     for model in ("recommender", "portrait"):
         status = httpx.get(f"http://{road.address('MODEL_SERVER_REST')}/v1/models/{model}").json()["model_version_status"]
         assert [(one["version"], one["state"]) for one in status] == [("1", "AVAILABLE")]

@@ -1,8 +1,8 @@
 {{ config(materialized='incremental', incremental_strategy='append', pre_hook='{{ forget_versions() }}') }}
 
--- Only where the shop gave no list price, and once per distinct set of purchases, not once per version: a median over everything ever paid is the
--- dearest of the item's figures. Two versions of an item with the same last purchase date, newest knowledge and number of purchases count the same
--- purchases: anything added since is newer knowledge, anything taken away alone lowers the number.
+-- Only where the shop gave no list price, and once per distinct set of purchases, not once per version: a median over everything ever
+-- paid is the dearest of the item's figures. Two versions of an item with the same last purchase date, newest knowledge and number of
+-- purchases count the same purchases: anything added since is newer knowledge, anything taken away alone lowers the number.
 with
 
 versions as (

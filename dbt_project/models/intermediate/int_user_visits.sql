@@ -1,8 +1,8 @@
 {{ config(materialized='incremental', incremental_strategy='append', pre_hook='{{ forget_versions() }}') }}
 
--- A visit is a session of the shop; where it names none, events without 30 silent minutes between them. Knowledge of such a visit can change
--- when an event arrives late, so visits are cut anew at each time something became known of the sitting they lie in (all events, ever known,
--- without a silence between them).
+-- A visit is a session of the shop; where it names none, events without 30 silent minutes between them. Knowledge of such a visit can
+-- change when an event arrives late, so visits are cut anew at each time something became known of the sitting they lie in (all events,
+-- ever known, without a silence between them).
 with
 
 versions as (
@@ -23,7 +23,10 @@ sittings as (
         select
             *,
             case
-                when occurred_at <= lag(occurred_at) over (partition by user_id order by occurred_at, event_id, known_at) + interval '30 minutes'
+                when
+                    occurred_at <= lag(occurred_at) over (
+                        partition by user_id order by occurred_at, event_id, known_at
+                    ) + interval '30 minutes'
                     then 0
                 else 1
             end as starts_sitting

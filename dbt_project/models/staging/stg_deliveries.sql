@@ -6,8 +6,8 @@ with
 
 deliveries as (
     {% for table in shop_tables %}
-    select '{{ table }}' as landing_table, ds, known_at from {{ source('landing', table) }}
-    {{ 'union all' if not loop.last }}
+        select '{{ table }}' as landing_table, ds, known_at from {{ source('landing', table) }}
+        {{ 'union all' if not loop.last }}
     {% endfor %}
 ),
 
