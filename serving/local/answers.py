@@ -27,7 +27,9 @@ def quality(airflow: AirflowClient, followed: list[Followed], settings: Settings
     for name in names:
         verdict = json.loads((settings.candidates_dir / name / "verdict.json").read_text())
         measured = {key: verdict["figures"].get(key) for key in ("metric", "challenger", "baseline", "champion", "rows")}
-        rows.append({"model": name.split("/")[0], **measured, "promoted": verdict["promoted"], "reason": verdict["reason"]})
+        rows.append(
+            {"model": name.split("/")[0], **measured, "promoted": verdict["promoted"], "rule": verdict["rule"], "reason": verdict["reason"]}
+        )
     return rows
 
 

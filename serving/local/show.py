@@ -91,9 +91,8 @@ def quality(rows: list[dict[str, Any]]) -> Table:
     """Each trained model's main metric beside its baseline, with the gate's verdict."""
     table = Table("model", "metric", "model's", "baseline's", "rows", "verdict", title="Quality on a time split", title_justify="left")
     for row in rows:
-        table.add_row(
-            row["model"], row["metric"], _interval(row["challenger"]), _interval(row["baseline"]), str(row["rows"]), row["reason"]
-        )
+        verdict = f"{'promoted' if row['promoted'] else 'not promoted'}: {row['rule'].replace('_', ' ')}"
+        table.add_row(row["model"], row["metric"], _interval(row["challenger"]), _interval(row["baseline"]), str(row["rows"]), verdict)
     return table
 
 
