@@ -271,3 +271,19 @@ def test_a_planted_future_purchase_changes_no_training_row(in_house: Road) -> No
         "select purchases_total from marts.user_features where user_id = 'ann' order by features_at desc limit 1"
     ) == [(3,)]
     pd.testing.assert_frame_equal(training_frame("portrait_v1", labels), before)
+
+
+def test_a_failing_gate_stops_the_road_and_leaves_the_online_store_as_it_was(in_house: Road) -> None:
+    from feature_repo.online import OnlineFeatures
+
+    users = ["ann", "ben", "cleo", *(f"regular{number}" for number in range(7))]
+    before = [{name: str(value) for name, value in row.items()} for row in OnlineFeatures().read("user_v1", users)]
+    shop = in_house.home.parent / "dirty"
+    ten_users.write(shop, extra=[("ann", "tea", "teleport", f"2024-04-02 11:00:{second:02}", "", "") for second in range(40)])
+    stopped = in_house.portrait("ingest", "--source", "landing", "--data", str(shop))
+    said = " ".join((stopped.stdout + stopped.stderr).split())
+    assert stopped.returncode == 1
+    assert "landing.events: quarantined_at_most_5% (43 rows)" in said
+    assert "features /" not in said
+    after = [{name: str(value) for name, value in row.items()} for row in OnlineFeatures().read("user_v1", users)]
+    assert after == before
