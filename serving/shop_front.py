@@ -105,9 +105,9 @@ class ShopFront:
             ) from error
 
     def _why_missing(self, model: str) -> str:
-        skipped = self.settings.candidates_dir / model / "skipped.json"
-        if skipped.exists():
-            return str(json.loads(skipped.read_text())["reason"])
+        for skipped in (self.settings.candidates_dir / name / "skipped.json" for name in (model, "encoder")):
+            if skipped.exists():
+                return str(json.loads(skipped.read_text())["reason"])
         return "none was published. Run the `train` DAG, then `deploy`."
 
     def cards(self, item_ids: list[str]) -> list[ItemCard]:

@@ -86,8 +86,10 @@ class AirflowClient:
         return {name: value for event in self._events(run) for name, value in event["extra"].items()}
 
     def log(self, run: DagRun, task: TaskRun) -> list[dict[str, Any]]:
-        """The structured lines of the task's last try."""
-        path = f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id)}/taskInstances/{task.task_id}/logs/{max(task.tries, 1)}"
+        """The structured lines of the task's last try; none where it was skipped before it ever ran."""
+        if not task.tries:
+            return []
+        path = f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id)}/taskInstances/{task.task_id}/logs/{task.tries}"
         answer = self._ask("GET", path, params={"map_index": task.index})
         return [line if isinstance(line, dict) else {"event": line} for line in answer["content"]]
 
