@@ -108,6 +108,9 @@ class ShopFront:
         for skipped in (self.settings.candidates_dir / name / "skipped.json" for name in (model, "encoder")):
             if skipped.exists():
                 return str(json.loads(skipped.read_text())["reason"])
+        verdicts = sorted((self.settings.candidates_dir / model).glob("*/verdict.json"), key=lambda path: path.stat().st_mtime)
+        if verdicts and not (verdict := json.loads(verdicts[-1].read_text()))["promoted"]:
+            return f"the gate did not let its candidate through. {verdict['reason']}"
         return "none was published. Run the `train` DAG, then `deploy`."
 
     def cards(self, item_ids: list[str]) -> list[ItemCard]:

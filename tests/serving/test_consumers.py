@@ -210,3 +210,15 @@ def test_without_published_features_the_way_out_is_named(house: Path, monkeypatc
     monkeypatch.setattr(shop_front, "OnlineFeatures", lambda: None)
     with pytest.raises(NotServed, match=r"No features are published yet. Run the `ingest` DAG"):
         shop_front.ShopFront().clock()
+
+
+def test_why_a_model_is_not_served_is_the_skip_else_the_verdict_else_the_way_out(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shop_front, "OnlineFeatures", lambda: None)
+    front = shop_front.ShopFront()
+    run = house / "candidates" / "recommender" / "run"
+    run.mkdir(parents=True)
+    assert front._why_missing("recommender") == "none was published. Run the `train` DAG, then `deploy`."
+    (run / "verdict.json").write_text('{"promoted": false, "reason": "NDCG@10 .1 is not above popularity .2."}')
+    assert front._why_missing("recommender") == "the gate did not let its candidate through. NDCG@10 .1 is not above popularity .2."
+    (run.parent / "skipped.json").write_text('{"reason": "no events"}')
+    assert front._why_missing("recommender") == "no events"
