@@ -1,6 +1,6 @@
 """One loaded version of a model: a TensorFlow session over its SavedModel, as TensorFlow Serving runs it.
 
-A session and prepared callables answer a small model in a fifth of the time that `tf.saved_model.load`'s signatures need.
+A session and prepared callables answer a small model sooner than the signatures of `tf.saved_model.load` do.
 """
 
 import threading
