@@ -6,6 +6,7 @@ it is written. `portrait up` points the link `var/current` at the house in use, 
 
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -34,6 +35,9 @@ class Settings(BaseSettings):
     seed: int = Field(7, description="seed of the simulated shop and of every training run")
     sequence_length: int = Field(50, ge=2, description="newest events of a user that are kept as a feature")
     dbt_threads: int = Field(2, ge=1)
+    online_store: Literal["sqlite", "redis"] = Field("sqlite", description="where online features live: a file of the house, or Redis")
+    redis: str = Field("127.0.0.1:6379,db=0", description="Redis as Feast writes it: host:port, then options such as db=0,password=...")
+    clock: Literal["data", "wall"] = Field("data", description="now, for online reads: the newest time known from records, or UTC time")
     training_threads: int = Field(2, ge=1, description="CPU threads of one training task")
 
     @field_validator("home")
@@ -46,6 +50,16 @@ class Settings(BaseSettings):
     def landing_dir(self) -> Path:
         """`<table>/ds=YYYY-MM-DD/part-0.parquet`, as a source delivered it."""
         return self.home / "landing"
+
+    @property
+    def live_dir(self) -> Path:
+        """`ds=YYYY-MM-DD/*.parquet`: events taken by `POST /v1/events`; no delivery of a source replaces them."""
+        return self.landing_dir / "live_events"
+
+    @property
+    def truth_dir(self) -> Path:
+        """What the simulated shop drew behind its records; only tests and benchmarks may read it."""
+        return self.home / "truth"
 
     @property
     def warehouse(self) -> Path:
