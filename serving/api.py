@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from fastapi.templating import Jinja2Templates
 from pydantic import BaseModel, Field
 
@@ -19,6 +19,7 @@ from serving import portraits
 from serving.errors import BadRequest, ConsumerError, NotServed, UnknownUser
 from serving.recommend import Recommendations, recommend
 from serving.shop_front import front
+from settings import get_settings
 
 app = FastAPI(
     title="Portrait",
@@ -101,6 +102,7 @@ def home(request: Request, user: str = "") -> HTMLResponse:
         "user": user.strip(),
         "links": {
             "Airflow": f"http://{settings.host}:{settings.airflow_port}",
+            "Data quality": "/quality/",
             "API": "/docs",
             "MLflow": f"http://{settings.host}:{settings.mlflow_port}",
         },
@@ -115,6 +117,16 @@ def home(request: Request, user: str = "") -> HTMLResponse:
     except ConsumerError as error:
         page["problem"] = error
     return templates.TemplateResponse(request, "user.html", page, status_code=_STATUS.get(type(page.get("problem")), 200))
+
+
+@app.get("/quality/{page:path}", response_model=None, include_in_schema=False)
+def quality_page(page: str) -> FileResponse | HTMLResponse:
+    """The gates' data docs, as the last check left them."""
+    folder = (get_settings().quality_dir / "docs").resolve()
+    file = (folder / (page or "index.html")).resolve()
+    if file.is_relative_to(folder) and file.is_file():
+        return FileResponse(file)
+    return HTMLResponse("<p>No gate has left this page yet. Run the DAG <code>ingest</code> first.</p>", 404)
 
 
 def example_users(count: int = 6) -> list[str]:
