@@ -8,7 +8,7 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from pyarrow import csv as arrow_csv
 from sources.errors import FileRefused
 from sources.files import ARROW_TYPES
 from sources.landing import Kind
+from sources.published import file_content
 
 FLAGS = {"true": True, "t": True, "yes": True, "y": True, "1": True, "false": False, "f": False, "no": False, "n": False, "0": False}
 
@@ -34,12 +35,14 @@ codecs.register_error("portrait-cp1252", _as_cp1252)
 
 
 def read_csv(path: Path) -> pa.Table:
-    """The file's cells as text, an empty cell as null. Bytes that are no UTF-8 are read as Windows-1252, cell by cell.
+    """The file's cells as text, an empty cell as null; lines may end in LF, CR LF or CR alone, and the file may be a `.gz`.
+
+    Bytes that are no UTF-8 are read as Windows-1252, cell by cell.
 
     Raises `FileRefused`, naming the file, where it is empty or its rows do not fit its header.
     """
-    text = path.read_bytes().decode("utf-8-sig", errors="portrait-cp1252")
-    header = next(csv.reader(io.StringIO(text)), [])
+    text = file_content(path).decode("utf-8-sig", errors="portrait-cp1252")
+    header = next(csv.reader(io.StringIO(text, newline="")), [])  # newline="": a CR alone ends a line too
     try:
         return arrow_csv.read_csv(
             pa.BufferReader(text.encode()),
@@ -51,6 +54,20 @@ def read_csv(path: Path) -> pa.Table:
         )
     except pa.ArrowException as problem:
         raise FileRefused(f"{path} is not a CSV file with a header: {str(problem).splitlines()[0]} Deliver the file again.") from problem
+
+
+def typed_columns(rows: pa.Table, kinds: Mapping[str, Kind], path: Path, what: str) -> pa.Table:
+    """The columns named in `kinds`, typed by it. Raises `FileRefused`, naming `what` the publisher's file is, where one is missing or has
+    a cell that does not parse."""
+    if missing := [name for name in kinds if name not in rows.column_names]:
+        raise FileRefused(
+            f"{what} has the columns {list(kinds)}. {path} lacks {', '.join(missing)}. Check that it is the publisher's file."
+        )
+    columns = {name: parse(rows[name], kind) for name, kind in kinds.items()}
+    for name, kind in kinds.items():
+        if columns[name].type != ARROW_TYPES[kind] or columns[name].null_count > rows[name].null_count:
+            raise FileRefused(f"Every {name} must be a {kind}. {path} has cells that are not. Check that it is the publisher's file.")
+    return pa.table(columns)
 
 
 def parse(cells: pa.ChunkedArray, kind: Kind) -> pa.ChunkedArray:

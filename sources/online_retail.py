@@ -1,7 +1,8 @@
 """Online Retail: invoice lines of a UK gift shop, 1 December 2010 to 9 December 2011.
 
 Publisher: D. Chen, S. L. Sain and K. Guo, UCI Machine Learning Repository, data set Online Retail. Licence: CC BY 4.0. Offered: on that
-repository's page of the data set, as a spreadsheet; here its sheet as Parquet or CSV.
+repository's page of the data set, as the spreadsheet `Online Retail.xlsx`. Reads that file, or its sheet as Parquet or CSV; a file is the
+published one when its counts are (`PUBLISHED`).
 
 Reads InvoiceNo, StockCode, Description, Quantity, InvoiceDate, UnitPrice, CustomerID. Every line is kept, so rows and money add up to the
 published file:
@@ -14,23 +15,26 @@ published file:
   so that their lines are known and nobody is ever recommended one. Goods have no stock information (null).
 """
 
-import hashlib
 import logging
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from sources.cells import parse, read_csv
+from sources.cells import read_csv, typed_columns
 from sources.errors import DataNotFound, FileRefused
 from sources.files import landing_table, read_parquet
 from sources.landing import Kind
+from sources.published import is_published
 
 log = logging.getLogger(__name__)
 
-MD5 = "da6d62510c50f94ff88eb5a230a6efad"
+MD5 = "da6d62510c50f94ff88eb5a230a6efad"  # of the sheet as Parquet
+PUBLISHED = {"lines": 541_909, "invoices": 25_900, "codes": 4070, "customers": 4372, "without customer": 135_080}
 COLUMNS: dict[str, Kind] = {
     "InvoiceNo": "string",
     "StockCode": "string",
@@ -44,44 +48,83 @@ NO_GOODS = r"(?i)POST|DOT|C2|M|D|S|B|PADS|CRUK|AMAZONFEE|BANK CHARGES"
 
 
 def read(data: Path, seed: int, options: dict[str, Any]) -> dict[str, pa.Table]:
-    """items and events of the file, or of the only Parquet or CSV file in the folder, `data`."""
-    lines = _lines(_the_file(data))
+    """items and events of the file, or of the only file of a known kind in the folder, `data`."""
+    path = _the_file(data)
+    lines = _lines(path)
+    if not is_published(path, MD5) and (counted := _counts(lines)) != PUBLISHED:
+        log.warning(
+            "%s is not the file of 541,909 lines that this source was checked with; reading it all the same: %s", path.name, counted
+        )
     return {"items": _items(lines), "events": _events(lines)}
 
 
 def _the_file(data: Path) -> Path:
-    files = [data] if data.is_file() else sorted(path for path in data.iterdir() if path.suffix in (".parquet", ".csv"))
-    if len(files) != 1 or files[0].suffix not in (".parquet", ".csv"):
+    files = [data] if data.is_file() else sorted(path for path in data.iterdir() if path.suffix in _READERS)
+    if len(files) != 1 or files[0].suffix not in _READERS:
         raise DataNotFound(
-            f"Source online_retail reads one .parquet or .csv file with the publisher's columns. {data} gives "
-            f"{[path.name for path in files]}. Save the publisher's sheet as one of them."
+            f"Source online_retail reads one {', '.join(_READERS)} file with the publisher's columns. {data} gives "
+            f"{[path.name for path in files]}. Keep the publisher's sheet alone."
         )
-    if hashlib.md5(files[0].read_bytes(), usedforsecurity=False).hexdigest() != MD5:
-        log.warning("%s is not the file of 541,909 lines that this source was checked with; reading it all the same", files[0].name)
     return files[0]
+
+
+def read_sheet(path: Path) -> pa.Table:
+    """The first sheet's cells as text, an empty cell as null, by the names in its first row; read as a stream, 50,000 rows at a time.
+
+    Raises `FileRefused`, naming the file, where it is no spreadsheet or its first row has no names.
+    """
+    from openpyxl import load_workbook
+    from openpyxl.utils.exceptions import InvalidFileException
+
+    try:
+        book = load_workbook(path, read_only=True, data_only=True)
+        rows = book.worksheets[0].iter_rows(values_only=True)
+        names = [str(name) for name in next(rows, ()) if name is not None]
+    except (BadZipFile, KeyError, OSError, InvalidFileException) as problem:
+        raise FileRefused(f"{path} is not a whole .xlsx file: {problem}. Download the file again.") from problem
+    schema = pa.schema([(name, pa.string()) for name in names])
+    batches = []
+    while some := list(islice(rows, 50_000)):
+        columns = [[_cell(row[place] if place < len(row) else None) for row in some] for place in range(len(names))]
+        batches.append(pa.record_batch([pa.array(column, pa.string()) for column in columns], schema=schema))
+    book.close()
+    return pa.Table.from_batches(batches, schema=schema)
+
+
+def _cell(value: Any) -> str | None:
+    """A sheet's cell as a CSV would hold it: 536365 whether the sheet has it as a number or as text."""
+    if value is None or value == "":
+        return None
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+_READERS = {".xlsx": read_sheet, ".parquet": read_parquet, ".csv": read_csv}
+
+
+def _counts(lines: pd.DataFrame) -> dict[str, int]:
+    return {
+        "lines": len(lines),
+        "invoices": lines["InvoiceNo"].nunique(),
+        "codes": lines["StockCode"].nunique(),
+        "customers": lines["CustomerID"].nunique(),
+        "without customer": int(lines["CustomerID"].isna().sum()),
+    }
 
 
 def _lines(path: Path) -> pd.DataFrame:
     """One row per invoice line, in the file's order: the columns of `COLUMNS`, and `line`, its number on its invoice."""
-    rows = read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
-    missing = [name for name in COLUMNS if name not in rows.column_names]
-    if missing:
-        raise FileRefused(
-            f"Online Retail has the columns {list(COLUMNS)}. {path} lacks {', '.join(missing)}. Check that it is the publisher's sheet."
-        )
-    columns = {name: _column(rows[name], name, kind, path) for name, kind in COLUMNS.items()}
-    lines = pd.DataFrame(columns)
+    rows = _READERS[path.suffix](path)
+    if "InvoiceDate" in rows.column_names and pa.types.is_string(rows["InvoiceDate"].type):
+        rows = rows.set_column(rows.column_names.index("InvoiceDate"), "InvoiceDate", _times(rows["InvoiceDate"]))
+    lines = typed_columns(rows, COLUMNS, path, "Online Retail").to_pandas()
+    lines["CustomerID"] = lines["CustomerID"].str.removesuffix(".0")
     return lines.assign(line=lines.groupby("InvoiceNo").cumcount() + 1)
 
 
-def _column(cells: pa.ChunkedArray, name: str, kind: Kind, path: Path) -> pd.Series:
-    column = parse(cells, kind)
-    if kind == "timestamp" and pa.types.is_string(column.type):
-        times = pd.to_datetime(cells.to_pandas(), format="%m/%d/%Y %H:%M", errors="coerce")  # as the publisher's sheet shows them
-        column = pa.chunked_array([pa.array(times)])
-    if column.null_count > cells.null_count or (kind != "string" and pa.types.is_string(column.type)):
-        raise FileRefused(f"Every {name} must be a {kind}. {path} has cells that are not. Check that it is the publisher's sheet.")
-    return column.to_pandas().str.removesuffix(".0") if name == "CustomerID" else column.to_pandas()
+def _times(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Times written as the publisher's sheet shows them, else the cells as they are."""
+    times = pd.to_datetime(cells.to_pandas(), format="%m/%d/%Y %H:%M", errors="coerce")
+    return cells if times.isna().any() else pa.chunked_array([pa.array(times.to_numpy().astype("datetime64[us]"))])
 
 
 def _items(lines: pd.DataFrame) -> pa.Table:

@@ -17,10 +17,25 @@ from sources.landing import LANDING
 DELIVERY_FILE = "_delivery.json"
 OWN_TABLES = ("decisions", "portraits")  # written by Portrait's serving and scoring
 
+#: What Portrait makes of a shop's tables, and the tables it takes.
+USES: dict[str, tuple[str, ...]] = {
+    "recommendation": ("events",),
+    "traits": ("events", "user_traits"),
+    "propensities": ("events",),
+    "uplift": ("campaign_exposures",),
+    "credit": ("credit_applications",),
+    "fraud": ("orders", "chargebacks"),
+    "text": ("items",),
+}
+
 
 @dataclass(frozen=True)
 class Source:
-    """One source: what it can give, from whom, under which licence; `options` names what `deliver(options=...)` takes."""
+    """One source: what it can give, from whom, under which licence; `options` names what `deliver(options=...)` takes.
+
+    `carries` names what its tables are good for, of `USES`: an adapter may have a table and still not carry a use, as a campaign without a
+    control arm carries no uplift.
+    """
 
     name: str
     tables: tuple[str, ...]
@@ -29,6 +44,7 @@ class Source:
     licence: str
     options: dict[str, str] = field(default_factory=dict)
     needs_data: bool = True
+    carries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,7 @@ _ALL = (
             "end": "last day of the window, YYYY-MM-DD (2024-03-31)",
         },
         needs_data=False,
+        carries=("recommendation", "traits", "propensities", "uplift", "text"),
     ),
     Source(
         "online_retail",
@@ -91,6 +108,7 @@ _ALL = (
         "invoice lines of a UK online gift shop, December 2010 to December 2011",
         "D. Chen et al., UCI Machine Learning Repository, data set Online Retail",
         "CC BY 4.0",
+        carries=("recommendation", "propensities", "text"),
     ),
     Source(
         "movielens",
@@ -98,6 +116,7 @@ _ALL = (
         "film ratings with demographics: a folder ml-100k or ml-1m",
         "GroupLens, University of Minnesota",
         "research use, no redistribution",
+        carries=("recommendation", "traits", "text"),
     ),
     Source(
         "amazon_sequences",
@@ -105,12 +124,44 @@ _ALL = (
         "ordered purchases per user and item attributes, as S3-Rec and its followers use them",
         "J. McAuley, UCSD; 5-core preparation of S3-Rec",
         "research use",
+        carries=("recommendation", "propensities", "text"),
     ),
-    Source("landing", tuple(LANDING), "a folder already in landing form, Parquet or CSV", "the shop itself", "the shop's own"),
+    Source(
+        "hillstrom",
+        ("campaign_exposures",),
+        "an e-mail experiment with three random arms: 64,000 customers, visits, conversions and spend",
+        "K. Hillstrom, MineThatData E-Mail Analytics and Data Mining Challenge",
+        "none stated, a public challenge",
+        carries=("uplift",),
+    ),
+    Source(
+        "credit_default",
+        ("credit_applications",),
+        "30,000 credit card clients in Taiwan, 2005, and who defaulted",
+        "I.-C. Yeh, UCI Machine Learning Repository, data set Default of Credit Card Clients",
+        "CC BY 4.0",
+        carries=("credit",),
+    ),
+    Source(
+        "complete_journey",
+        ("users", "user_traits", "items", "item_attributes", "events", "campaign_exposures"),
+        "a year of groceries of 2,406 households, demographics, campaigns that were not randomised",
+        "dunnhumby, source files The Complete Journey",
+        "dunnhumby's terms; the R package completejourney declares CC0",
+        carries=("recommendation", "traits", "propensities", "text"),
+    ),
+    Source(
+        "landing",
+        tuple(LANDING),
+        "a folder already in landing form, Parquet or CSV",
+        "the shop itself",
+        "the shop's own",
+        carries=tuple(USES),
+    ),
 )
 
 SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
-_MODULES = {name: f"sources.{name}" for name in SOURCES} | {"landing": "sources.landing_folder"}
+_OTHER_MODULES = {"landing": "landing_folder"}  # any other adapter's module has the source's name
 
 
 def deliver(source: str, data: Path | str | None, landing_dir: Path, *, seed: int = 7, options: dict[str, Any] | None = None) -> Delivery:
@@ -138,7 +189,7 @@ def deliver(source: str, data: Path | str | None, landing_dir: Path, *, seed: in
 
     from sources.files import write_partitions
 
-    tables = import_module(_MODULES[source]).read(path, seed, options or {})
+    tables = import_module(f"sources.{_OTHER_MODULES.get(source, source)}").read(path, seed, options or {})
     written = {name: TableDelivery(*counts) for name, counts in write_partitions(tables, landing_dir).items()}
     delivery = Delivery(
         source,

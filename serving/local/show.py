@@ -121,10 +121,12 @@ def checks(rows: list[dict[str, Any]]) -> Table:
 
 
 def sources(rows: list[dict[str, Any]]) -> Table:
-    table = Table("source", "what it is", "tables", "licence", "options")
+    """Every source: what it is, which uses its tables carry, and how it is asked."""
+    table = Table("source", "what it is", "carries", "tables", "licence", "options")
     for row in rows:
         options = "\n".join(f"{name}: {meaning}" for name, meaning in row["options"].items())
-        table.add_row(row["name"], f"{row['meaning']} ({row['publisher']})", ", ".join(row["tables"]), row["licence"], options)
+        about = f"{row['meaning']} ({row['publisher']})"
+        table.add_row(row["name"], about, ", ".join(row["carries"]), ", ".join(row["tables"]), row["licence"], options)
     return table
 
 

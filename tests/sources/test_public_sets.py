@@ -94,3 +94,45 @@ def test_the_jth_of_n_events_stands_at_j_and_a_half_of_n():
     times = spread_over_period(np.array(["a", "b", "a", "a"]), date(2024, 1, 1))
     days = (times - np.datetime64("2024-01-01", "us")) / np.timedelta64(1, "D")
     assert days.tolist() == [30.0, 90.0, 90.0, 150.0]  # 180 days: 1/6, 3/6 and 5/6 of them for a, half for b
+
+
+def test_hillstrom_has_three_random_arms_with_the_published_rates(house: Path, caplog):
+    delivery = deliver("hillstrom", shared_data("hillstrom"), house)
+    assert caplog.text == ""  # the published file, by checksum
+    assert counts(delivery) == {"campaign_exposures": 64_000}
+    rows = read_table(house, "campaign_exposures").to_pandas()
+    arms = rows.groupby("treatment")[["visited", "converted", "spend"]].agg(["size", "mean"])
+    assert arms["visited"]["size"].to_dict() == {"control": 21_306, "mens_email": 21_307, "womens_email": 21_387}
+    assert arms["visited"]["mean"].round(4).to_dict() == {"control": 0.1062, "mens_email": 0.1828, "womens_email": 0.1514}
+    assert rows["converted"].sum() == 578
+    assert len([name for name in rows if name.startswith("x_")]) == 8
+
+
+def test_credit_default_has_every_client_and_every_default(house: Path, caplog):
+    delivery = deliver("credit_default", shared_data("credit_default"), house)
+    assert caplog.text == ""
+    assert counts(delivery) == {"credit_applications": 30_000}
+    rows = read_table(house, "credit_applications").to_pandas()
+    assert rows["defaulted"].sum() == 6636
+    assert rows["amount"].sum() == 30_000 * 167_484.32266666667
+    assert rows["x_education"].value_counts().to_dict()["code 5"] == 280
+    assert len([name for name in rows if name.startswith("x_")]) == 22  # the 23 published ones without LIMIT_BAL
+
+
+def test_complete_journey_keeps_every_line_and_all_money(house: Path, caplog):
+    delivery = deliver("complete_journey", shared_data("complete_journey"), house)
+    assert caplog.text == ""
+    assert counts(delivery) == {
+        "users": 2406,  # the 2,405 of the sample, and one that is only in other tables
+        "user_traits": 801 * 7 - 233 - 137,  # unknown home ownership and marital status
+        "items": 92_331,
+        "item_attributes": 92_331,
+        "events": 100_000,
+        "campaign_exposures": 6589 + 5804,  # every one when made, and those that ended within the file again
+    }
+    events = read_table(house, "events").to_pandas()
+    assert (events["quantity"] * events["unit_price"]).sum() == pytest.approx(312_753.23, abs=0.01)
+    assert events["unit_price"].isna().sum() == 577  # lines without pieces
+    exposures = read_table(house, "campaign_exposures").to_pandas()
+    assert len(exposures[["campaign_id", "user_id"]].drop_duplicates()) == 6589
+    assert exposures["propensity"].isna().all()

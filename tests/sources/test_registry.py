@@ -12,7 +12,7 @@ from settings import ROOT
 from sources.errors import DataNotFound, UnknownOption, UnknownSource
 from sources.files import read_table
 from sources.landing import LANDING
-from sources.registry import SOURCES, Delivery, deliver
+from sources.registry import SOURCES, USES, Delivery, deliver
 
 SEQUENCES = "u1 a b c\nu2 b\n"
 
@@ -39,9 +39,15 @@ def test_every_source_names_only_landing_tables():
     assert all(set(source.tables) <= set(LANDING) for source in SOURCES.values())
 
 
+def test_a_source_carries_only_uses_whose_tables_it_has():
+    for source in SOURCES.values():
+        assert source.carries, source.name
+        assert all(set(USES[use]) <= set(source.tables) for use in source.carries), source.name
+
+
 def test_a_wrong_source_name_names_the_known_ones(house: Path):
     with pytest.raises(
-        UnknownSource, match=r"one of \['amazon_sequences', 'landing', 'movielens', 'online_retail', 'shop'\]. Received 'shoop'"
+        UnknownSource, match=r"one of \['amazon_sequences', 'complete_journey', .* 'movielens', 'online_retail', 'shop'\]. Received 'shoop'"
     ):
         deliver("shoop", None, house, seed=7, options={})
 
