@@ -47,13 +47,17 @@ class MartColumn:
 
 @dataclass(frozen=True)
 class Mart:
-    """One mart. `export` is the time whose day names a published file; `entity` is None for labels."""
+    """One mart. `export` is the time whose day names a published file; `entity` is None for labels.
+
+    A row older than `ttl_days` at the time of the question is unknown, online and in frames; None never expires (`definitions.py` says why).
+    """
 
     name: str
     meaning: str
     export: str
     columns: tuple[MartColumn, ...]
     entity: str | None
+    ttl_days: int | None = None
 
     @property
     def key(self) -> str:
@@ -73,7 +77,8 @@ def _mart(model: dict) -> Mart:
         raise ValueError(
             f"A mart column's data_type must be one of {sorted(KINDS)}. Received {unknown} in {model['name']}. Change {CONTRACT.name}."
         )
-    return Mart(model["name"], " ".join(model["description"].split()), meta["export"], columns, meta.get("feast", {}).get("entity"))
+    feast = meta.get("feast", {})
+    return Mart(model["name"], " ".join(model["description"].split()), meta["export"], columns, feast.get("entity"), feast.get("ttl_days"))
 
 
 @cache
