@@ -42,8 +42,8 @@ class BuildReport:
 def build(start: date, end: date, full_refresh: bool = False) -> BuildReport:
     """Brings staging, intermediate and marts up to date after the landing days `[start, end)` were loaded, and tests them.
 
-    Every version that became known after `start` is rebuilt, up to the newest day loaded; with `full_refresh`, all of them. The rows
-    are the same either way.
+    Every version that became known after `start` (or after the newest day of the last build, where that is earlier) is rebuilt, up to the
+    newest day loaded; with `full_refresh`, all of them. The rows are the same either way.
 
     Raises:
         WindowInvalid: the window holds no day.
@@ -51,11 +51,9 @@ def build(start: date, end: date, full_refresh: bool = False) -> BuildReport:
         TransformFailed: a model or test failed; the message names each with its error.
     """
     check_window(start, end)
-    with open_warehouse():  # the landing tables stand, and nobody else has the file
-        pass
     began = time.monotonic()
     unfinished = _dbt_home() / "unfinished"
-    first = min(start, date.fromisoformat(unfinished.read_text())) if unfinished.exists() else start
+    first = min([start, *_never_built(), *([date.fromisoformat(unfinished.read_text())] if unfinished.exists() else [])])
     unfinished.write_text(first.isoformat())
     arguments = ["--vars", json.dumps({"window_start": first.isoformat(), "sequence_length": get_settings().sequence_length})]
     results = _run_dbt("build", [*arguments, *(["--full-refresh"] if full_refresh else [])])
@@ -68,6 +66,16 @@ def build(start: date, end: date, full_refresh: bool = False) -> BuildReport:
         tests_passed=sum(result["status"] == "pass" for result in results),
         seconds=time.monotonic() - began,
     )
+
+
+def _never_built() -> list[date]:
+    """The first day after all that any build has seen; none before the first build. Opens the warehouse, so that the landing tables stand."""
+    with open_warehouse() as warehouse:
+        there = "select 1 from information_schema.tables where table_schema = 'intermediate' and table_name = 'int_horizon'"
+        if warehouse.execute(there).fetchone() is None:
+            return []
+        days = warehouse.execute("select horizon_at::date from intermediate.int_horizon where horizon_at is not null").fetchall()
+        return [day for (day,) in days]
 
 
 def docs() -> Path:

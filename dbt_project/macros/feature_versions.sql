@@ -7,7 +7,7 @@
 
    Worked example: an event of 1 May, delivered on 4 May (known 5 May), for a user who has a row at 2 May known that day: the row
    of 2 May gets a second version created 5 May, and rows stand at 9 May, 1 June and 31 July. #}
-{% macro feature_versions(entity, other_changes) %}
+{% macro feature_versions(entity, days, other_changes) %}
 with
 
 horizon as (
@@ -18,10 +18,9 @@ other_changes as (
     select {{ entity }}, known_at from {{ other_changes }}
 ),
 
-events as (
-    select {{ entity }}, day_end_at, known_at, in_force_until
-    from {{ ref('int_event_versions') }}
-    where {{ entity }} is not null
+days as (
+    select {{ entity }}, cast(occurred_date + 1 as timestamp) as day_end_at, known_at
+    from {{ days }}
 ),
 
 spans as (
@@ -30,38 +29,35 @@ spans as (
 
 {% if is_incremental() %}
 touched as (
-    select {{ entity }} from other_changes where known_at > {{ built_until() }}
+    select {{ entity }} from other_changes where known_at > {{ window_start() }}
     union
-    select events.{{ entity }}
-    from events
-    where
-        known_at > {{ built_until() }}
-        or (in_force_until > {{ built_until() }} and in_force_until < cast('infinity' as timestamp))
+    select {{ entity }} from days where known_at > {{ window_start() }}
     union
-    select events.{{ entity }}
-    from events
+    select days.{{ entity }}
+    from days
     cross join spans
     cross join horizon
     where
-        day_end_at + span_days * interval '1 day' > {{ built_until() }}
+        day_end_at > {{ window_start() }} - interval '90 days'
+        and day_end_at + span_days * interval '1 day' > {{ window_start() }}
         and day_end_at + span_days * interval '1 day' <= horizon_at
 ),
 {% else %}
 touched as (
-    select {{ entity }} from events
+    select {{ entity }} from days
     union
     select {{ entity }} from other_changes
 ),
 {% endif %}
 
-touched_events as (
-    select events.* from events
+touched_days as (
+    select * from days
     where {{ entity }} in (select {{ entity }} from touched)
 ),
 
 active_days as (
     select {{ entity }}, day_end_at, min(known_at) as known_at
-    from touched_events
+    from touched_days
     group by 1, 2
 ),
 
@@ -92,13 +88,9 @@ changes as (
 ),
 
 late_deliveries as (
-    select {{ entity }}, delivered_at, min(day_end_at) as first_features_at
-    from (
-        select {{ entity }}, day_end_at, known_at as delivered_at from touched_events
-        union all
-        select {{ entity }}, day_end_at, in_force_until from touched_events where in_force_until < cast('infinity' as timestamp)
-    ) as deliveries
-    where delivered_at > day_end_at
+    select {{ entity }}, known_at as delivered_at, min(day_end_at) as first_features_at
+    from touched_days
+    where known_at > day_end_at
     group by 1, 2
 ),
 
@@ -123,7 +115,7 @@ final as (
         coalesce(active_day_known_at <= created_at, false) as is_after_active_day
     from versions
     {% if is_incremental() %}
-    where created_at > {{ built_until() }}
+    where created_at > {{ window_start() }}
     {% endif %}
 )
 

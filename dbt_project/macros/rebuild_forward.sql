@@ -1,18 +1,19 @@
-{# Versions of features never change once known; what a load changes became known after the load's first midnight. So an incremental model
-   forgets every version created after that midnight, then builds every version newer than the newest one it still has. That newest one is read
-   from the table itself: days skipped between two loads, and a build that died half-way, are caught up too. #}
+{# What became known up to a midnight never changes afterwards; a load changes only what became known after its first midnight, `window_start`.
+   So an incremental model forgets everything newer than that midnight and builds it again. quality/transform.py gives a `window_start` no
+   later than the first day that no build has seen, so days skipped between two builds, and a build that died half-way, are caught up too. #}
 
+{% macro window_start() -%}
+    cast('{{ var("window_start") }}' as timestamp)
+{%- endmacro %}
+
+{# pre_hook of versions of features: forgets what became known after the window's start, or after anything is known at all any more. #}
 {% macro forget_versions() %}
     {% if is_incremental() %}
     delete from {{ this }}
-    where created_at > cast('{{ var("window_start") }}' as timestamp)
+    where created_at > {{ window_start() }}
         or created_at > (select coalesce(max(horizon_at), cast('-infinity' as timestamp)) from {{ ref('int_horizon') }})
     {% endif %}
 {% endmacro %}
-
-{% macro built_until() -%}
-    (select coalesce(max(created_at), cast('-infinity' as timestamp)) from {{ this }})
-{%- endmacro %}
 
 {# The versions of `spine` that an incremental model lacks; all of them on a first build or a full refresh. #}
 {% macro versions_to_build(spine) %}
@@ -20,7 +21,7 @@
     select *
     from {{ spine }}
     {% if is_incremental() %}
-    where created_at > {{ built_until() }}
+    where created_at > {{ window_start() }}
     {% endif %}
 {% endmacro %}
 
@@ -29,3 +30,34 @@
     and {{ left }}.features_at = {{ right }}.features_at
     and {{ left }}.created_at = {{ right }}.created_at
 {%- endmacro %}
+
+{# pre_hooks of rows that stand from known_at until in_force_until: forgets what became known after the window's start ... #}
+{% macro forget_known() %}
+    {% if is_incremental() %}
+    delete from {{ this }} where known_at > {{ window_start() }}
+    {% endif %}
+{% endmacro %}
+
+{# ... lets what it had superseded stand again ... #}
+{% macro reopen_superseded() %}
+    {% if is_incremental() %}
+    update {{ this }} set in_force_until = cast('infinity' as timestamp)
+    where in_force_until > {{ window_start() }} and in_force_until < cast('infinity' as timestamp)
+    {% endif %}
+{% endmacro %}
+
+{# ... and, as post_hook, ends each old row of a `key` where the first new one begins. #}
+{% macro close_superseded(key) %}
+    {% if is_incremental() %}
+    update {{ this }} as earlier set in_force_until = later.known_at
+    from (
+        select {{ key | join(', ') }}, min(known_at) as known_at
+        from {{ this }}
+        where known_at > {{ window_start() }}
+        group by {{ key | join(', ') }}
+    ) as later
+    where {% for column in key %}earlier.{{ column }} = later.{{ column }} and {% endfor %}
+        earlier.known_at <= {{ window_start() }}
+        and earlier.in_force_until = cast('infinity' as timestamp)
+    {% endif %}
+{% endmacro %}

@@ -21,7 +21,7 @@ happened as (
     select * from {{ ref('int_event_versions') }}
     where
         in_force_until = cast('infinity' as timestamp)
-        and day_end_at <= (select horizon_at from {{ ref('int_horizon') }})
+        and cast(occurred_date + 1 as timestamp) <= (select horizon_at from {{ ref('int_horizon') }})
 ),
 
 expected as (

@@ -9,7 +9,6 @@ where
     or active_days_30d > 30
     or sessions_30d > events_30d
     or (events_30d > 0) <> (active_days_30d > 0)
-    or (events_30d > 0) <> (sessions_30d > 0)
 union all
 select item_id, features_at, created_at from {{ ref('item_features') }}
 where

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 KEYS = {
     "user_features": ("user_id", "features_at", "created_at"),
     "user_sequences": ("user_id", "features_at", "created_at"),
+    "user_daily": ("user_id", "features_at", "created_at"),
     "item_features": ("item_id", "features_at", "created_at"),
     "trait_labels": ("user_id", "trait"),
     "next_purchase_labels": ("user_id", "label_at"),
@@ -223,18 +224,17 @@ def money(rows: list[Row]) -> float:
     return round(sum(sign.get(row["event_type"], 0) * (row.get("quantity") or 1) * (row["unit_price"] or 0) for row in rows), 4)
 
 
-def visits(rows: list[Row], since: datetime) -> int:
-    """Visits with an event from `since` on."""
-    seen, last, number = set(), None, 0
+def visit_days(rows: list[Row]) -> list[date]:
+    """The day on which each visit began."""
+    began, last = {}, None
     for row in rows:
         if row.get("session_id"):
-            visit: Any = row["session_id"]
+            began.setdefault(row["session_id"], row["occurred_at"].date())
         else:
-            number += last is None or row["occurred_at"] - last > timedelta(minutes=30)
-            last, visit = row["occurred_at"], number
-        if row["occurred_at"] >= since:
-            seen.add(visit)
-    return len(seen)
+            if last is None or row["occurred_at"] - last > timedelta(minutes=30):
+                began[row["event_id"]] = row["occurred_at"].date()
+            last = row["occurred_at"]
+    return list(began.values())
 
 
 def naive_user(rows: list[Row], at: datetime) -> Row:
@@ -250,7 +250,7 @@ def naive_user(rows: list[Row], at: datetime) -> Row:
         "favourites_30d": count[30]["favourite"],
         "returns_90d": count[90]["return"],
         "active_days_30d": len({row["occurred_at"].date() for row in within[30]}),
-        "sessions_30d": visits(rows, at - timedelta(days=30)),
+        "sessions_30d": sum(day >= (at - timedelta(days=30)).date() for day in visit_days(rows)),
         "events_total": len(rows),
         "purchases_total": sum(row["event_type"] == "purchase" for row in rows),
         "spend_total": pytest.approx(money(rows), abs=1e-9),
@@ -302,6 +302,46 @@ def test_every_stored_version_is_what_was_known_at_its_creation(built: Built) ->
         rows = [row for row in known_events(delivered, created_at) if row["occurred_at"] < features_at and row["user_id"] == user][-4:]
         assert row["event_item_ids"] == [row["item_id"] for row in rows]
         assert row["event_types"] == [row["event_type"] for row in rows]
+
+
+def test_days_are_what_was_known_of_them_and_stand_where_sequences_do(built: Built) -> None:
+    delivered = deliveries()
+    assert set(built["user_daily"]) == set(built["user_sequences"])
+    for (user, features_at, created_at), row in built["user_daily"].items():
+        rows = [row for row in known_events(delivered, created_at) if row["occurred_at"] < features_at and row["user_id"] == user]
+        began = Counter(visit_days(rows))
+        days = sorted({row["occurred_at"].date() for row in rows if row["occurred_at"] >= features_at - timedelta(days=90)})
+        per_day = [[row for row in rows if row["occurred_at"].date() == day] for day in days]
+        assert row["day_numbers"] == [(day - date(1970, 1, 1)).days for day in days]
+        assert row["daily_events"] == [len(rows) for rows in per_day]
+        for kind in ("view", "favourite", "cart", "purchase", "return"):
+            assert row[f"daily_{kind}s"] == [sum(row["event_type"] == kind for row in rows) for rows in per_day]
+        assert row["daily_spend"] == [pytest.approx(money(rows), abs=1e-9) for rows in per_day]
+        assert row["daily_sessions"] == [began[day] for day in days]
+
+
+def test_windows_at_any_later_midnight_are_sums_of_days(built: Built) -> None:
+    """What the newest row of days gives at a midnight is what the newest row of features says there."""
+    compared = 0
+    for number in range((HORIZON.date() - FIRST).days + 1):
+        at = datetime.combine(FIRST, datetime.min.time()) + timedelta(days=number)
+        newest: dict[str, dict[str, tuple]] = {mart: {} for mart in ("user_daily", "user_features")}
+        for mart, found in newest.items():
+            for key in sorted(built[mart]):
+                if key[1] <= at and key[2] <= at:
+                    found[key[0]] = key
+        today = (at.date() - date(1970, 1, 1)).days
+        for user, key in newest["user_daily"].items():
+            daily, features = built["user_daily"][key], built["user_features"][newest["user_features"][user]]
+            for days in (7, 30, 90):
+                inside = [place for place, day in enumerate(daily["day_numbers"]) if today - days <= day < today]
+                for counter in ("events", "views", "favourites", "carts", "purchases", "returns", "sessions", "spend"):
+                    if f"{counter}_{days}d" in features:
+                        total = sum(daily[f"daily_{counter}"][place] for place in inside)
+                        assert features[f"{counter}_{days}d"] == pytest.approx(total, abs=1e-9), (user, at, counter, days)
+                        compared += 1
+            assert len([day for day in daily["day_numbers"] if today - 30 <= day < today]) == features["active_days_30d"]
+    assert compared > 2000
 
 
 def test_unpriced_items_cost_the_median_price_paid(built: Built) -> None:

@@ -6,26 +6,9 @@ versions as (
     {{ versions_to_build(ref('int_item_feature_versions')) }}
 ),
 
-events as (
-    select * from {{ ref('int_event_versions') }}
-    where item_id in (select item_id from versions)
-),
-
 days as (
-    select
-        item_id,
-        occurred_date,
-        known_at,
-        in_force_until,
-        count(*) as events,
-        count(*) filter (where event_type = 'view') as views,
-        count(*) filter (where event_type = 'purchase') as purchases,
-        max(occurred_date) filter (where event_type = 'purchase') as purchase_date,
-        max(known_at) filter (where event_type = 'purchase') as purchases_known_at,
-        sum(rating) as rating_sum,
-        count(rating) as ratings
-    from events
-    group by 1, 2, 3, 4
+    select * from {{ ref('int_item_days') }}
+    where item_id in (select item_id from versions)
 ),
 
 final as (

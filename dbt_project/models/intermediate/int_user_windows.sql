@@ -6,31 +6,9 @@ versions as (
     {{ versions_to_build(ref('int_user_feature_versions')) }}
 ),
 
-events as (
-    select * from {{ ref('int_event_versions') }}
-    where user_id in (select user_id from versions)
-),
-
 days as (
-    select
-        user_id,
-        occurred_date,
-        known_at,
-        in_force_until,
-        count(*) as events,
-        count(*) filter (where event_type = 'view') as views,
-        count(*) filter (where event_type = 'favourite') as favourites,
-        count(*) filter (where event_type = 'cart') as carts,
-        count(*) filter (where event_type = 'purchase') as purchases,
-        count(*) filter (where event_type = 'return') as returns,
-        sum(spend) as spend,
-        sum(rating) as rating_sum,
-        count(rating) as ratings,
-        min(occurred_at) as first_event_at,
-        max(occurred_at) as last_event_at,
-        max(occurred_at) filter (where event_type = 'purchase') as last_purchase_at
-    from events
-    group by 1, 2, 3, 4
+    select * from {{ ref('int_user_days') }}
+    where user_id in (select user_id from versions)
 ),
 
 final as (
@@ -53,7 +31,8 @@ final as (
         {{ total('purchases', 30) }},
         {{ total('purchases', 90) }},
         {{ total('returns', 90) }},
-        count(distinct days.occurred_date) filter (where days.occurred_date >= cast(versions.features_at as date) - 30) as active_days_30d,
+        count(*) filter (where days.events > 0 and days.occurred_date >= cast(versions.features_at as date) - 30) as active_days_30d,
+        {{ total('sessions', 30) }},
         {{ money_total('spend', 7) }},
         {{ money_total('spend', 30) }},
         {{ money_total('spend', 90) }},

@@ -10,7 +10,7 @@ events as (
 ),
 
 seen_users as (
-    select user_id, min(greatest(day_end_at, known_at)) as seen_from
+    select user_id, min(greatest(cast(occurred_date + 1 as timestamp), known_at)) as seen_from
     from events
     group by 1
 ),

@@ -6,10 +6,6 @@ windows as (
     {{ versions_to_build(ref('int_user_windows')) }}
 ),
 
-visits as (
-    {{ versions_to_build(ref('int_user_visits')) }}
-),
-
 categories as (
     {{ versions_to_build(ref('int_user_categories')) }}
 ),
@@ -43,7 +39,7 @@ final as (
         windows.purchases_90d,
         windows.returns_90d,
         windows.active_days_30d,
-        visits.sessions_30d,
+        windows.sessions_30d,
         windows.spend_7d,
         windows.spend_30d,
         windows.spend_90d,
@@ -54,8 +50,6 @@ final as (
         coalesce(categories.top_categories, {{ empty_list('varchar') }}) as top_categories,
         coalesce(categories.top_category_shares, {{ empty_list('double precision') }}) as top_category_shares
     from windows
-    inner join visits
-        on {{ same_version('windows', 'visits', 'user_id') }}
     left join categories
         on {{ same_version('windows', 'categories', 'user_id') }}
     left join users

@@ -17,14 +17,6 @@ renamed as (
         rating,
         known_at
     from source
-),
-
-versions as (
-    {{ row_versions(
-        'renamed',
-        ['event_id'],
-        ['user_id', 'item_id', 'event_type', 'occurred_at', 'session_id', 'quantity', 'unit_price', 'rating']
-    ) }}
 )
 
-select * from versions
+select * from renamed
