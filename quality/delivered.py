@@ -1,4 +1,7 @@
-"""The files a shop delivered for a window: found, opened, and refused by name where a table could not be read from them.
+"""The files of a window: found, opened, and refused by name where a table could not be read from them.
+
+A day's rows come from up to three folders: `<table>/ds=D/` (a source's, replaced when it delivers again), `live_events/ds=D/` (events that
+the API took; nothing replaces them) and `_released/<table>/ds=D/` (rows that were fixed and released from quarantine).
 
 Files are grouped by their exact schema, and each group is read by itself, so a file's columns and types never change what another file
 means, and a day's rows are the same in whichever window it is loaded.
@@ -15,8 +18,11 @@ from sources.landing import LANDING, LandingTable
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 DELIVERY_FILE = "_delivery.json"
+LIVE_EVENTS = "live_events"
+RELEASED = "_released"
 
 
 @dataclass(frozen=True)
@@ -27,19 +33,40 @@ class DayFile:
     ds: date
 
 
+def roots(landing_dir: Path, table: LandingTable) -> list[Path]:
+    """The folders that hold days of a table; where nothing else decides between rows of one key, a later folder's row wins."""
+    live = [landing_dir / LIVE_EVENTS] if table.name == "events" else []
+    return [*live, landing_dir / table.name, landing_dir / RELEASED / table.name]
+
+
 def day_files(landing_dir: Path, table: LandingTable, start: date, end: date) -> list[DayFile]:
-    """The table's files of the days in `[start, end)`, by day, then by name."""
-    files = []
-    for folder in sorted((landing_dir / table.name).glob("ds=*")):
+    """The table's files of the days in `[start, end)`, by day, then by folder, then by name."""
+    found = [
+        (ds, place, path)
+        for place, root in enumerate(roots(landing_dir, table))
+        for ds, folder in _days(root)
+        if start <= ds < end
+        for path in folder.glob("*.parquet")
+    ]
+    return [DayFile(str(path), ds) for ds, _, path in sorted(found)]
+
+
+def _days(root: Path) -> list[tuple[date, Path]]:
+    days = []
+    for folder in root.glob("ds=*"):
         try:
-            ds = date.fromisoformat(folder.name.removeprefix("ds="))
+            days.append((date.fromisoformat(folder.name.removeprefix("ds=")), folder))
         except ValueError:
             raise DeliveryRefused(
-                f"A landing folder is named ds=YYYY-MM-DD. Received {table.name}/{folder.name}. Rename it, or take it away."
+                f"A landing folder is named ds=YYYY-MM-DD. Received {root.name}/{folder.name}. Rename it, or take it away."
             ) from None
-        if start <= ds < end:
-            files += [DayFile(str(path), ds) for path in sorted(folder.glob("*.parquet"))]
-    return files
+    return days
+
+
+def delivered_period(landing_dir: Path) -> tuple[date, date] | None:
+    """The first and the last day of which any table has a folder."""
+    days = [ds for table in LANDING.values() for root in roots(landing_dir, table) for ds, _ in _days(root)]
+    return (min(days), max(days)) if days else None
 
 
 def absent_tables(landing_dir: Path) -> dict[str, str]:
@@ -48,7 +75,7 @@ def absent_tables(landing_dir: Path) -> dict[str, str]:
     Raises:
         DeliveryRefused: the folder holds no landing table at all.
     """
-    absent = [name for name in LANDING if not (landing_dir / name).is_dir()]
+    absent = [name for name, table in LANDING.items() if not any(root.is_dir() for root in roots(landing_dir, table))]
     if len(absent) == len(LANDING):
         raise DeliveryRefused(
             f"A landing folder holds at least one table, as <table>/ds=YYYY-MM-DD/*.parquet. Received {landing_dir.name}/ without any of "
@@ -109,3 +136,36 @@ def unreadable(table: LandingTable, error: Exception) -> DeliveryRefused:
         f"Every file of {table.name} must be a whole Parquet file. Received: {str(error).splitlines()[0]}. "
         "Deliver that file again, or take it away; nothing was changed."
     )
+
+
+def is_not_utf8(error: Exception) -> bool:
+    """True where DuckDB stopped at a text column whose bytes are not UTF-8."""
+    return "not valid UTF8" in str(error)
+
+
+def texts_as_bytes(files: list[DayFile], folder: Path) -> list[DayFile]:
+    """The same files, where those whose texts are not UTF-8 are replaced by copies in `folder` that hold these texts as bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    copies = []
+    for number, file in enumerate(files):
+        table = pq.read_table(file.path, partitioning=None)
+        spoiled = [name for name in table.column_names if pa.types.is_string(table.schema.field(name).type) and _is_spoiled(table[name])]
+        if not spoiled:
+            copies.append(file)
+            continue
+        for name in spoiled:
+            table = table.set_column(table.column_names.index(name), name, table[name].cast(pa.binary()))
+        path = folder / f"{number}-{Path(file.path).name}"
+        pq.write_table(table, path)
+        copies.append(DayFile(str(path), file.ds))
+    return copies
+
+
+def _is_spoiled(column: "pa.ChunkedArray") -> bool:
+    try:
+        column.validate(full=True)
+    except ValueError:
+        return True
+    return False

@@ -6,6 +6,8 @@
     ├── DeliveryRefused    a landing folder or file that cannot be loaded; nothing was changed
     ├── RowsLost           a load that cannot account for every row; nothing was changed
     ├── TransformFailed    dbt did not build the marts
+    ├── NotInQuarantine    an id that no row in quarantine has
+    ├── ReleaseRefused     a row that still breaks a rule after its fixes; nothing was released
     ├── SuiteIncomplete    a suite that would pass without looking
     └── GateFailed         a suite that found what must not pass to the next stage
 
@@ -43,3 +45,11 @@ class SuiteIncomplete(QualityError):
 
 class GateFailed(QualityError):
     """A suite that found what must not pass to the next stage."""
+
+
+class NotInQuarantine(QualityError):
+    """An id that no row in quarantine has."""
+
+
+class ReleaseRefused(QualityError):
+    """A row that still breaks a rule after its fixes; nothing was released."""

@@ -1,8 +1,10 @@
-"""SQL that reads delivered files into a temporary table `staged`: contract types by `try_cast`, each row with the rules it breaks.
+"""SQL that reads delivered files into a temporary table `staged`: texts repaired, contract types by `try_cast`, each row with the names of
+its repairs and of the rules it breaks.
 
 A cell that cannot be cast becomes null and breaks `<column>_unparseable`: it costs one row, never the file.
 """
 
+from quality.repairs import repaired
 from quality.row_rules import rules_for
 from quality.warehouse import SQL_TYPES
 from sources.landing import Column, LandingTable
@@ -54,8 +56,8 @@ def _cast(column: Column, kind: str) -> str:
         return f"case {value} when 1 then true when 0 then false end"
     if column.kind == "json":
         return f"case when json_valid({text}) then {text} end"
-    if column.kind in ("string", "bool"):
-        return f"try_cast({text} as {SQL_TYPES[column.kind]})"
+    if column.kind == "bool":
+        return f"try_cast({text} as boolean)"
     return f"try_cast({value if kind.endswith('[]') else text} as {SQL_TYPES[column.kind]})"
 
 
@@ -72,25 +74,51 @@ def _covariates(table: LandingTable, types: dict[str, str]) -> str:
     return f"json_merge_patch('{{}}', to_json({{{', '.join(entries)}}}))::varchar" if entries else "'{}'"
 
 
+def _as_delivered(column: Column, kind: str) -> str:
+    """SQL of the cell as text for the quarantine; bytes that are not UTF-8 are written as `\\xE9`."""
+    value = _quoted(f"raw_{column.name}")
+    return f"coalesce({_text(value, kind)}, {value}::varchar)" if kind == "BLOB" else _text(value, kind)
+
+
+def _repaired(column: Column, kind: str) -> tuple[str, str, str]:
+    """SQL of a text as it is kept, of whether that differs from what came, and of the names of its repairs (nulls between them)."""
+    raw, kept = _quoted(f"raw_{column.name}"), _quoted(column.name)
+    came = _text(raw, kind)
+    text = f"coalesce({came}, case when {raw} is not null then decode_bytes({raw}) end)" if kind == "BLOB" else came
+    names = (
+        f"case when mend_text({text}) is distinct from {came} then '{column.name}_encoding' end, "
+        f"case when {kept} <> mend_text({text}) then '{column.name}_trimmed' end"
+    )
+    return repaired(text), f"{kept} is distinct from {came}", names
+
+
 def create_staged(table: LandingTable) -> str:
-    """SQL that makes `staged` for a table: its columns, then `ds`, where the row stood, what it broke, and the row as delivered."""
+    """SQL that makes `staged` for a table: its columns, `ds`, the row's repairs, its place, what it broke, and it as delivered."""
     columns = [f'"{column.name}" {SQL_TYPES[column.kind]}' for column in table.columns]
     if table.free_prefix:
         columns.append("covariates varchar")
-    books = "ds date, file_number int, row_number bigint, broken varchar[], row_json varchar"
+    books = "ds date, repairs varchar[], file_number int, row_number bigint, broken varchar[], row_json varchar"
     return f"create or replace temp table staged ({', '.join(columns)}, {books})"
 
 
 def insert_group(table: LandingTable, types: dict[str, str]) -> str:
     """SQL that adds one schema group to `staged`. Parameter: the group's paths; `delivered_files(path, file_number, ds)` must be there."""
     spelled = {name.lower(): name for name in types}
-    raw, typed, delivered = [], [], []
+    raw, typed, delivered, repairs, changed = [], [], [], [], []
     for column in table.columns:
         name = spelled.get(column.name)
         raw.append(f"{_quoted(name) if name else 'null::varchar'} as {_quoted('raw_' + column.name)}")
         kind = types[name] if name else "VARCHAR"
-        typed.append(f"{_cast(column, kind)} as {_quoted(column.name)}")
-        delivered.append(f"{_quoted(column.name)}: {_text(_quoted('raw_' + column.name), kind)}")
+        delivered.append(f"{_quoted(column.name)}: {_as_delivered(column, kind)}")
+        if column.kind != "string":
+            typed.append(f"{_cast(column, kind)} as {_quoted(column.name)}")
+        elif name is None:
+            typed.append(f"null::varchar as {_quoted(column.name)}")
+        else:
+            text, is_changed, names = _repaired(column, kind)
+            typed.append(f"{text} as {_quoted(column.name)}")
+            changed.append(is_changed)
+            repairs.append(names)
     kept = [_quoted(column.name) for column in table.columns]
     if table.free_prefix:
         raw.append(f"{_covariates(table, types)} as covariates")
@@ -111,10 +139,12 @@ def insert_group(table: LandingTable, types: dict[str, str]) -> str:
             join delivered_files on delivered_files.path = delivered.source_file
         ),
         judged as (
-            select *, {is_broken} as is_broken from typed
+            select *, {is_broken} as is_broken, {" or ".join(changed)} as is_repaired from typed
         )
         select
-            {", ".join(kept)}, ds, file_number, row_number,
+            {", ".join(kept)}, ds,
+            case when is_repaired then list_filter([{", ".join(repairs)}], lambda name: name is not null) end,
+            file_number, row_number,
             case when is_broken then list_filter([{broken}], lambda name: name is not null) end,
             case when is_broken then to_json({{{", ".join(delivered)}}})::varchar end,
         from judged

@@ -1,6 +1,7 @@
 """The warehouse: one DuckDB file, opened by one process at a time, that always holds every landing table.
 
-Schemas: `landing` (the tables of `sources/landing.py`, the ledger `_loads`, the list `_absent`), `quarantine` (`rows`); dbt adds its own.
+Schemas: `landing` (the tables of `sources/landing.py`, the ledger `_loads`, the list `_absent`) and `quarantine` (`rows`, `releases`);
+dbt adds its own.
 """
 
 from collections.abc import Iterator
@@ -30,13 +31,16 @@ SQL_TYPES = {
 #: Above this DuckDB spills to disk: the warehouse shares the machine with Airflow and with training.
 MEMORY_LIMIT = "3GB"
 
-#: `_loads` accounts for every row of every day that was loaded; `_absent` says why a table has never been delivered.
+#: `_loads` accounts for every row of every day that was loaded, days on which nothing came included; `repaired` is JSON `{repair: rows}`.
+#: `_absent` says why a table has never been delivered; `releases` which quarantined rows were fixed and released.
 _BOOKS = """
 create schema if not exists landing;
 create schema if not exists quarantine;
-create table if not exists quarantine.rows (landing_table varchar, ds date, rule varchar, detail varchar, row_json varchar);
+create table if not exists quarantine.rows (id varchar, landing_table varchar, ds date, rule varchar, detail varchar, row_json varchar);
+create table if not exists quarantine.releases (id varchar, released_at_ds date, fixes_json varchar);
 create table if not exists landing._loads (
-    landing_table varchar, ds date, rows_in bigint, accepted bigint, quarantined bigint, exact_duplicates bigint
+    landing_table varchar, ds date, rows_in bigint, accepted bigint, quarantined bigint, exact_duplicates bigint, late bigint,
+    repaired varchar
 );
 create table if not exists landing._absent (landing_table varchar, reason varchar);
 """
@@ -52,7 +56,7 @@ def landing_columns(table: LandingTable) -> dict[str, str]:
     columns = {stored_name(column.name): SQL_TYPES[column.kind] for column in table.columns}
     if table.free_prefix:
         columns["covariates"] = "varchar"
-    return columns | {"ds": "date", "known_at": "timestamp"}
+    return columns | {"ds": "date", "known_at": "timestamp", "repairs": "varchar[]"}
 
 
 @contextmanager

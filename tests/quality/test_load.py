@@ -1,6 +1,7 @@
 """A day replaces itself, every row is accounted for, and a refused or killed load changes nothing."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -25,7 +26,8 @@ THIRD_DAY = date(2024, 5, 3)
 def _content(query: str = "") -> list[tuple]:
     """Every row of the landing tables, the quarantine and the ledger, in an order of their own."""
     with open_warehouse() as connection:
-        tables = [query] if query else [*(f"landing.{name}" for name in LANDING), "quarantine.rows", "landing._loads", "landing._absent"]
+        books = ["quarantine.rows", "quarantine.releases", "landing._loads", "landing._absent"]
+        tables = [query] if query else [*(f"landing.{name}" for name in LANDING), *books]
         return [row for table in tables for row in connection.execute(f"from {table} order by all").fetchall()]
 
 
@@ -50,7 +52,7 @@ def test_rows_in_are_accepted_quarantined_or_exact_duplicates(house: Path) -> No
     assert "  events: 6 rows in = 3 accepted + 2 quarantined + 1 exact duplicates\n    quantity_negative: 1\n" in loaded.as_text()
     assert "  users: not delivered (no folder users/ in the delivery)" in loaded.as_text()
     assert [(r[0], r[8]) for r in _content("landing.events")] == [("e1", 2.0), ("e2", 1.0), ("e4", 2.0)]
-    assert _content("landing._loads") == [("events", DAY, 6, 3, 2, 1)]
+    assert _content("landing._loads") == [("events", DAY, 6, 3, 2, 1, 0, "{}")]
 
 
 def test_without_received_at_the_last_row_in_file_order_wins(house: Path) -> None:
@@ -65,7 +67,7 @@ def test_a_correction_on_a_later_day_keeps_both_rows_and_when_each_became_known(
     write_day(house, "users", [row("users", city="Lund")])
     write_day(house, "users", [row("users", city="Malmö")], ds=NEXT_DAY)
     load_window(house / "landing", DAY, THIRD_DAY)
-    stored = [(r[3], r[-2], r[-1]) for r in _content("landing.users")]
+    stored = [(r[3], r[-3], r[-2]) for r in _content("landing.users")]
     assert stored == [("Lund", DAY, at("2024-05-02")), ("Malmö", NEXT_DAY, at("2024-05-03"))]
 
 
@@ -93,7 +95,7 @@ def test_the_order_and_size_of_loads_do_not_change_what_is_stored(house: Path) -
     for ds in (THIRD_DAY, DAY, NEXT_DAY, DAY):
         load_window(house / "landing", ds, date.fromordinal(ds.toordinal() + 1))
     assert _content() == together
-    assert [r[-3] for r in _content("landing.campaign_exposures")] == ['{"x_age":3.0}', '{"x_age":3.5,"x_city":"Lund"}', '{"x_city":7.0}']
+    assert [r[-4] for r in _content("landing.campaign_exposures")] == ['{"x_age":3.0}', '{"x_age":3.5,"x_city":"Lund"}', '{"x_city":7.0}']
 
 
 def test_other_days_and_undelivered_tables_are_left_alone(house: Path) -> None:
@@ -125,10 +127,10 @@ def test_only_x_columns_travel_and_only_where_the_table_keeps_them(house: Path) 
     write_day(house, "campaign_exposures", [row("campaign_exposures", x_seg="a", x_recency=2, x_gap=float("nan"), note="dropped")])
     write_day(house, "events", [row("events", x_seg="a")])
     load_window(house / "landing", DAY, NEXT_DAY)
-    assert [r[-3] for r in _content("landing.campaign_exposures")] == ['{"x_recency":2.0,"x_seg":"a"}']
+    assert [r[-4] for r in _content("landing.campaign_exposures")] == ['{"x_recency":2.0,"x_seg":"a"}']
     with open_warehouse() as connection:
         columns = [name for name, *_ in connection.execute("describe landing.events").fetchall()]
-    assert columns == [*LANDING["events"].names, "ds", "known_at"]
+    assert columns == [*LANDING["events"].names, "ds", "known_at", "repairs"]
 
 
 def test_numbers_and_times_written_as_text_are_read_and_offsets_become_utc(house: Path) -> None:
@@ -180,6 +182,39 @@ def test_an_unreadable_file_is_refused_by_name_and_changes_nothing(house: Path, 
     with pytest.raises(DeliveryRefused, match=r"Every file of events must be a whole Parquet file\. Received: .*part-1\.parquet"):
         load_window(house / "landing", DAY, NEXT_DAY)
     assert _content() == before
+
+
+def test_a_silent_day_inside_the_delivered_period_loads_and_every_day_of_every_delivered_table_is_recorded(house: Path) -> None:
+    write_day(house, "events", [row("events")])
+    write_day(house, "events", [row("events", event_id="e2")], ds=THIRD_DAY)
+    write_day(house, "users", [row("users")])
+    report = load_window(house / "landing", NEXT_DAY, THIRD_DAY)
+    assert {name: (load.rows_in, load.accepted) for name, load in report.tables.items()} == {"users": (0, 0), "events": (0, 0)}
+    load_window(house / "landing", DAY, date(2024, 5, 4))
+    books = [(r[0], r[1], r[2]) for r in _content("landing._loads")]
+    days = (DAY, NEXT_DAY, THIRD_DAY)
+    assert books == [*(("events", ds, int(ds != NEXT_DAY)) for ds in days), *(("users", ds, int(ds == DAY)) for ds in days)]
+
+
+def test_live_events_and_released_rows_of_a_day_load_beside_the_delivered_ones(house: Path) -> None:
+    later = at("2024-05-01 13:00")
+    write_day(house, "events", [row("events", event_id="e1"), row("events", event_id="e2", quantity=2.0)])
+    live = [row("events", event_id="e1"), row("events", event_id="e2", quantity=5.0, received_at=later), row("events", event_id="e3")]
+    write_day(house, "live_events", live)
+    write_day(house, "_released/events", [row("events", event_id="e4")])
+    events = load_window(house / "landing", DAY, NEXT_DAY).tables["events"]
+    assert (events.rows_in, events.accepted, events.exact_duplicates, events.superseded) == (6, 4, 1, 1)
+    assert [(r[0], r[8]) for r in _content("landing.events")] == [("e1", 2.0), ("e2", 5.0), ("e3", 2.0), ("e4", 2.0)]
+    write_day(house, "events", [row("events", event_id="e9")])  # the source delivers the day again
+    load_window(house / "landing", DAY, NEXT_DAY)
+    assert [r[0] for r in _content("landing.events")] == ["e1", "e2", "e3", "e4", "e9"]
+
+
+def test_live_events_alone_are_a_delivery_of_events(house: Path) -> None:
+    write_day(house, "live_events", [row("events")])
+    report = load_window(house / "landing", DAY, NEXT_DAY)
+    assert report.tables["events"].accepted == 1
+    assert "events" not in report.missing
 
 
 def test_an_empty_folder_and_a_window_without_files_are_refused(house: Path) -> None:
@@ -235,23 +270,56 @@ import os, sys, time
 from datetime import date
 from pathlib import Path
 from quality import load
-accounted = load._accounted
-def interrupted(connection, window):
+accounted = load.accounted
+def interrupted(*window):
     {before_commit}
-    return accounted(connection, window)
-load._accounted = interrupted
+    return accounted(*window)
+load.accounted = interrupted
 load.load_window(Path({str(house / "landing")!r}), date(2024, 5, 1), date(2024, 5, 2))
 """
     return subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, env=os.environ, stdout=subprocess.PIPE)
 
 
-def test_a_load_killed_before_its_end_leaves_nothing_and_a_second_one_equals_a_clean_run(house: Path) -> None:
+def _load_killed_at(house: Path, query: int) -> int:
+    """Loads in a process that kills itself before its query number `query`; the exit status."""
+    script = f"""
+import os
+from datetime import date
+from pathlib import Path
+from quality import load
+opened = load.open_warehouse
+class Mortal:
+    left = {query}
+    def __init__(self, connection):
+        self.connection = connection
+    def __getattr__(self, name):
+        Mortal.left -= name in ("execute", "executemany", "commit")
+        if Mortal.left < 0:
+            os.kill(os.getpid(), 9)
+        return getattr(self.connection, name)
+class Opened:
+    def __enter__(self):
+        self.manager = opened()
+        return Mortal(self.manager.__enter__())
+    def __exit__(self, *error):
+        return self.manager.__exit__(*error)
+load.open_warehouse = Opened
+load.load_window(Path({str(house / "landing")!r}), date(2024, 5, 1), date(2024, 5, 2))
+"""
+    return subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=os.environ, capture_output=True).returncode
+
+
+@pytest.mark.slow
+def test_a_load_killed_anywhere_changes_nothing_and_a_second_one_equals_a_clean_run(house: Path) -> None:
     write_day(house, "events", [row("events")])
+    write_day(house, "users", [row("users")])
     load_window(house / "landing", DAY, NEXT_DAY)
     before = _content()
     write_day(house, "events", [row("events", event_id=f"e{number}", quantity=float(number % 3 - 1)) for number in range(3000)])
-    killed = _load_in_a_process(house, "os.kill(os.getpid(), 9)")
-    assert killed.wait() == -signal.SIGKILL
+    write_day(house, "users", [row("users", city=" Lund"), row("users", user_id="u2")])
+    draw = random.Random(20)
+    points = sorted(draw.sample(range(30), 5))
+    assert [_load_killed_at(house, point) for point in points] == [-signal.SIGKILL] * len(points)
     assert _content() == before
     load_window(house / "landing", DAY, NEXT_DAY)
     again = _content()
@@ -259,6 +327,7 @@ def test_a_load_killed_before_its_end_leaves_nothing_and_a_second_one_equals_a_c
     load_window(house / "landing", DAY, NEXT_DAY)
     assert again == _content()
     assert len(_content("landing.events")) == 2000
+    assert [(r[3], r[-1]) for r in _content("landing.users")] == [("Lund", ["city_trimmed"]), ("Lund", None)]
 
 
 def test_a_warehouse_open_elsewhere_is_said_to_be_busy(house: Path) -> None:

@@ -38,7 +38,7 @@ def _broken_rows() -> list[tuple[str, str, dict[str, Any]]]:
             fault = rule.name.removeprefix(column.name + "_")
             if fault == "unparseable":
                 if column.kind == "string":
-                    value: Any = b"\xff\xfe"
+                    value: Any = b"\x81\x8d"  # neither UTF-8 nor cp1252
                 else:
                     value = UNPARSEABLE[column.kind]
             elif column.kind == "float_list" and fault == "not_finite":
