@@ -1,14 +1,14 @@
 """Landing files: tables typed by the contract, partitioned by day, written to deterministic Parquet and read back."""
 
 import shutil
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sources.errors import DataNotFound, FileRefused
@@ -25,6 +25,9 @@ ARROW_TYPES: dict[Kind, pa.DataType] = {
     "float_list": pa.list_(pa.float64()),
     "json": pa.string(),
 }
+
+#: Identities, each value once in a table: a dictionary of them would only cost time.
+NEVER_REPEATS = ("event_id", "review_id")
 
 
 def landing_table(name: str, columns: Mapping[str, Any], ds: Sequence[date] | np.ndarray | pa.Array) -> pa.Table:
@@ -48,31 +51,80 @@ def write_partitions(tables: Mapping[str, pa.Table], landing_dir: Path) -> dict[
 
     Of a table that is written, days of this delivery on which it now has no rows are removed; each file appears whole or not at all.
     """
-    days = {table: pc.unique(rows["ds"]).sort() for table, rows in tables.items() if rows.num_rows}
-    touched = {day for of_table in days.values() for day in of_table.to_pylist()}
-    written = {}
-    for name, of_table in days.items():
-        order = pc.sort_indices(tables[name]["ds"])  # stable
-        rows = tables[name].take(order).combine_chunks()
-        numbers = rows["ds"].cast(pa.int32()).to_numpy()
-        kept = of_table.to_pylist()
-        for day in touched.difference(kept):
-            shutil.rmtree(landing_dir / name / f"ds={day}", ignore_errors=True)
-        for day, number in zip(kept, of_table.cast(pa.int32()).to_pylist(), strict=True):
-            first, last = np.searchsorted(numbers, [number, number + 1])
-            _write_day(rows.slice(first, last - first).drop_columns("ds"), landing_dir / name / f"ds={day}")
-        written[name] = (rows.num_rows, kept[0], kept[-1])
+    written: dict[str, tuple[int, date, date]] = {}
+    with staging(landing_dir) as staged:
+        for name, rows in tables.items():
+            for day, of_day in split_days(rows):
+                write_parquet(of_day, staged / name / f"ds={day}" / "part-0.parquet")
+                written[name] = _counted(written.get(name), of_day.num_rows, day)
+        put_in_place(staged, landing_dir)
     return written
 
 
-def _write_day(rows: pa.Table, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    fresh, target = folder / ".part-0.parquet.tmp", folder / "part-0.parquet"
-    pq.write_table(rows.replace_schema_metadata(None), fresh, compression="zstd", coerce_timestamps="us")
-    fresh.replace(target)
-    for other in folder.iterdir():
-        if other != target:
-            other.unlink()
+def _counted(so_far: tuple[int, date, date] | None, rows: int, day: date) -> tuple[int, date, date]:
+    """`(rows, first day, last day)` with `rows` of `day` added."""
+    return (so_far[0] + rows, min(so_far[1], day), max(so_far[2], day)) if so_far else (rows, day, day)
+
+
+def merge_counts(parts: Iterable[Mapping[str, tuple[int, date, date]]]) -> dict[str, tuple[int, date, date]]:
+    """`(rows, first day, last day)` by table, of several parts of one delivery together."""
+    merged: dict[str, tuple[int, date, date]] = {}
+    for part in parts:
+        for name, (rows, first, last) in part.items():
+            merged[name] = _counted(_counted(merged.get(name), rows, first), 0, last)
+    return merged
+
+
+@contextmanager
+def staging(landing_dir: Path) -> Iterator[Path]:
+    """An empty folder on the landing folder's own disk, for files of a delivery that is not complete; gone afterwards."""
+    folder = landing_dir / ".delivery"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def split_days(rows: pa.Table) -> Iterator[tuple[date, pa.Table]]:
+    """`(day, its rows without ds)` by rising `ds`; rows of a day keep their order."""
+    numbers = rows["ds"].cast(pa.int32()).to_numpy()
+    if (np.diff(numbers) < 0).any():
+        order = np.argsort(numbers, kind="stable")
+        rows, numbers = rows.take(pa.array(order)), numbers[order]
+    rows = rows.drop_columns("ds")
+    firsts = np.flatnonzero(np.diff(numbers, prepend=-1))
+    for first, last in zip(firsts.tolist(), [*firsts[1:].tolist(), len(numbers)], strict=True):
+        yield date(1970, 1, 1) + timedelta(days=int(numbers[first])), rows.slice(first, last - first)
+
+
+def write_parquet(rows: pa.Table, path: Path) -> None:
+    """One deterministic Parquet file; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    repeats = [field.name for field in rows.schema if field.name not in NEVER_REPEATS]
+    pq.write_table(rows.replace_schema_metadata(None), path, compression="zstd", coerce_timestamps="us", use_dictionary=repeats)
+
+
+def put_in_place(staged: Path, landing_dir: Path) -> None:
+    """Move `staged/<table>/ds=<day>/*` into the landing folder.
+
+    Every other file of a staged table on a staged day goes, and so do days of a staged table on which only other tables have rows now.
+    """
+    folders = {table.name: {folder.name for folder in table.iterdir()} for table in staged.iterdir()}
+    touched = set().union(*folders.values())
+    for table, days in folders.items():
+        for day in touched - days:
+            shutil.rmtree(landing_dir / table / day, ignore_errors=True)
+        for day in sorted(days):
+            target = landing_dir / table / day
+            target.mkdir(parents=True, exist_ok=True)
+            fresh = {file.name for file in (staged / table / day).iterdir()}
+            for name in fresh:
+                (staged / table / day / name).replace(target / name)
+            for other in target.iterdir():
+                if other.name not in fresh:
+                    other.unlink()
 
 
 def read_table(landing_dir: Path, table: str, start: date | None = None, end: date | None = None) -> pa.Table:

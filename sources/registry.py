@@ -1,7 +1,7 @@
 """Every source by name, and `deliver`: a source's data -> landing files. Light to import: adapters are imported when they are asked for.
 
 An adapter is a module with `read(data, seed, options) -> dict[str, pyarrow.Table]`: the landing tables it found, each with a `ds`
-column (date).
+column (date). What is too large for memory is streamed instead: `stream(seed, options, landing_dir)` writes the files itself.
 """
 
 import json
@@ -88,14 +88,17 @@ class Delivery:
 _ALL = (
     Source(
         "shop",
-        ("users", "user_traits", "items", "events", "campaign_exposures"),
+        tuple(name for name in LANDING if name not in OWN_TABLES),
         "a simulated shop with known truth, at any size",
         "Portrait",
         "Apache-2.0",
         {
-            "users": "customers (5000)",
-            "items": "items of the catalogue (2000)",
-            "events_per_user": "mean events of a customer (80)",
+            "size": "small, medium or large: 0.4, 5 or 50 million events (small)",
+            "users": "customers (by size: 5000, 50000, 500000)",
+            "items": "items of the catalogue (by size: 2000, 5000, 20000)",
+            "events_per_user": "mean events of a customer (by size: 80, 100, 100)",
+            "dirt": "share of bad rows, each kind counted in the truth; 0 is a clean shop (0.002)",
+            "workers": "processes that simulate, where there is more than one block of 12500 customers (2)",
             "days": "length of the window in days, at least 60 (90)",
             "end": "last day of the window, YYYY-MM-DD (2024-03-31)",
         },
@@ -189,8 +192,12 @@ def deliver(source: str, data: Path | str | None, landing_dir: Path, *, seed: in
 
     from sources.files import write_partitions
 
-    tables = import_module(f"sources.{_OTHER_MODULES.get(source, source)}").read(path, seed, options or {})
-    written = {name: TableDelivery(*counts) for name, counts in write_partitions(tables, landing_dir).items()}
+    adapter = import_module(f"sources.{_OTHER_MODULES.get(source, source)}")
+    if hasattr(adapter, "stream"):
+        counts = adapter.stream(seed, options or {}, landing_dir)
+    else:
+        counts = write_partitions(adapter.read(path, seed, options or {}), landing_dir)
+    written = {name: TableDelivery(*counts[name]) for name in LANDING if name in counts}
     delivery = Delivery(
         source,
         written,

@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+
+from sources.files import landing_table
+from sources.shop_calendar import DAY, as_days, as_times
+from sources.shop_ids import item_ids
 
 TREE = {
     "Women": {
@@ -41,10 +46,15 @@ LEAVES_A_MIDDLE = 3  # leaves 3m, 3m + 1, 3m + 2 share a middle category
 CONSUMABLE_TOPS = (TOPS.index("Beauty"), TOPS.index("Groceries"))
 BASE_PRICE = np.array([45.0, 42.0, 140.0, 48.0, 18.0, 60.0, 32.0, 8.0])  # by top category
 BRANDS_A_TOP = 6
+SLOTS_AN_ITEM = 16  # places in a category's lottery for each item of the fullest one
 _SYLLABLES = ("Al", "Bre", "Cor", "Del", "Es", "Fa", "Gri", "Hol", "Iv", "Jun", "Kel", "Lu", "Mar", "Nor", "Or", "Pel")
-_ENDINGS = ("ana", "berg", "co", "dale", "ero", "field", "ivo", "lund", "mont", "nova", "ora", "ton")
-_ADJECTIVES = ("Classic", "Light", "Modern", "Soft", "Bold", "Pure", "Urban", "Everyday", "Signature", "Compact", "Fresh", "Natural")
+_ENDINGS = ("ana", "berg", "co", "dale", "ero", "field", "ivo", "lund", "mont", "nova", "éra", "ström")
+STYLES = ("Classic", "Light", "Modern", "Soft", "Bold", "Pure", "Urban", "Everyday", "Signature", "Compact", "Fresh", "Natural")
 _LEVELS = ("budget", "mid-range", "premium")
+
+
+_COLOURS = ("black", "white", "blue", "red", "green", "grey", "beige", "pink")
+_MATERIALS = ("cotton", "wool", "steel", "glass", "wood", "leather", "recycled", "ceramic")
 
 
 @dataclass(frozen=True)
@@ -53,13 +63,15 @@ class Catalogue:
 
     leaf: np.ndarray
     brand: np.ndarray  # number of the brand; brand // BRANDS_A_TOP is its top category
-    price: np.ndarray
-    price_level: np.ndarray  # log of price over what its top category usually costs
-    log_popularity: np.ndarray
+    style: np.ndarray  # number of the word in STYLES that its title carries
+    cents: np.ndarray  # list price
+    price_level: np.ndarray  # log of price over what its top category usually costs, float32
+    popularity: np.ndarray
     listed_at: np.ndarray
     in_stock: np.ndarray
     next_items: np.ndarray  # (items, 3): what is looked at after it, likeliest first
-    in_leaf: np.ndarray  # (leaves, widest leaf): the items of each leaf; -1 is padding
+    lottery: np.ndarray  # (leaves, slots): items of each leaf, each in as many slots as its popularity earns
+    first_item: np.ndarray  # (leaves,): an item that was on offer before the window
 
     @property
     def top(self) -> np.ndarray:
@@ -67,7 +79,10 @@ class Catalogue:
 
 
 def make_catalogue(rng: np.random.Generator, items: int, start: int, end: int) -> Catalogue:
-    """`items` items, two a leaf at least; one in eight is listed from `start` to `end`, the rest (some of every leaf) the year before."""
+    """`items` items, two a leaf at least; one in eight is listed from `start` to `end`, the rest (some of every leaf) the year before.
+
+    Popularity falls with the rank as `(rank + 5) ** -0.8`: a long tail.
+    """
     share = rng.lognormal(0, 0.5, len(PATHS))
     leaf = np.concatenate([np.repeat(np.arange(len(PATHS)), 2), rng.choice(len(PATHS), items - 2 * len(PATHS), p=share / share.sum())])
     rng.shuffle(leaf)
@@ -75,47 +90,70 @@ def make_catalogue(rng: np.random.Generator, items: int, start: int, end: int) -
     brand = top * BRANDS_A_TOP + rng.integers(BRANDS_A_TOP, size=items)
     brand_level = np.tile([-0.55, -0.3, -0.1, 0.1, 0.3, 0.55], len(TOPS))
     price_level = brand_level[brand] + rng.normal(0, 0.25, items)
-    ranks = rng.permutation(items)
-    year = 365 * 86_400_000_000
-    listed = np.where(rng.random(items) < 0.125, rng.integers(start, end, items), start - rng.integers(0, year, items))
+    popularity = (rng.permutation(items) + 5.0) ** -0.8
+    listed = np.where(rng.random(items) < 0.125, rng.integers(start, end, items), start - rng.integers(0, 365 * DAY, items))
     firsts = np.unique(leaf, return_index=True)[1]
     listed[firsts] = np.minimum(listed[firsts], start)
 
-    in_leaf = np.full((len(PATHS), np.bincount(leaf).max()), -1)
-    next_items = np.empty((items, 3), dtype=np.int64)
+    slots = SLOTS_AN_ITEM * int(np.bincount(leaf).max())
+    lottery = np.empty((len(PATHS), slots), np.int32)
+    next_items = np.empty((items, 3), np.int32)
     for number in range(len(PATHS)):
         members = np.flatnonzero(leaf == number)
-        in_leaf[number, : len(members)] = members
+        chances = np.cumsum(popularity[members])
+        lottery[number] = members[np.searchsorted(chances / chances[-1], (np.arange(slots) + 0.5) / slots)]
         ring = rng.permutation(members)  # a leaf's items stand in a ring, and people walk along it
         for step in range(3):
             next_items[ring, step] = np.roll(ring, -(step + 1))
     return Catalogue(
         leaf=leaf,
         brand=brand,
-        price=np.round(BASE_PRICE[top] * np.exp(price_level), 2),
-        price_level=price_level,
-        log_popularity=-0.8 * np.log(ranks + 5.0),
+        style=rng.integers(len(STYLES), size=items),
+        cents=np.rint(100 * BASE_PRICE[top] * np.exp(price_level)).astype(np.int64),
+        price_level=price_level.astype(np.float32),
+        popularity=popularity,
         listed_at=listed,
         in_stock=rng.random(items) < 0.95,
         next_items=next_items,
-        in_leaf=in_leaf,
+        lottery=lottery,
+        first_item=firsts,
     )
 
 
-def item_words(rng: np.random.Generator, catalogue: Catalogue) -> dict[str, list[str]]:
-    """Columns item_id, title, description, category and brand of the catalogue's items."""
+def brand_names(rng: np.random.Generator) -> list[str]:
+    """A name for every brand; some carry letters beyond ASCII."""
     names = [start + ending for start in _SYLLABLES for ending in _ENDINGS]
-    brands = [names[number] for number in rng.permutation(len(names))[: len(TOPS) * BRANDS_A_TOP]]
-    words: dict[str, list[str]] = {"item_id": [], "title": [], "description": [], "category": [], "brand": []}
-    adjectives = rng.integers(len(_ADJECTIVES), size=len(catalogue.leaf))
-    for item, (leaf, brand, adjective) in enumerate(zip(catalogue.leaf, catalogue.brand, adjectives, strict=True)):
+    return [names[number] for number in rng.permutation(len(names))[: len(TOPS) * BRANDS_A_TOP]]
+
+
+def items_table(catalogue: Catalogue, brands: list[str], start: int) -> pa.Table:
+    """The landing table `items`: titles carry brand, style and category; descriptions the price level as well."""
+    titles, descriptions, categories = [], [], []
+    levels = np.digitize(catalogue.price_level, [-0.3, 0.3])
+    for item, (leaf, brand, style, level) in enumerate(zip(catalogue.leaf, catalogue.brand, catalogue.style, levels, strict=True)):
         top, middle, last = PATHS[leaf]
-        level = _LEVELS[int(np.digitize(catalogue.price_level[item], [-0.3, 0.3]))]
-        words["item_id"].append(f"i{item:06d}")
-        words["title"].append(f"{brands[brand]} {_ADJECTIVES[adjective]} {last} {100 + item % 900}")
-        words["description"].append(
-            f"{_ADJECTIVES[adjective]} {level} {last.lower()} by {brands[brand]}, from our {middle.lower()} range for {top.lower()}."
+        titles.append(f"{brands[brand]} {STYLES[style]} {last} {100 + item % 900}")
+        descriptions.append(
+            f"{STYLES[style]} {_LEVELS[level]} {last.lower()} by {brands[brand]}, from our {middle.lower()} range for {top.lower()}."
         )
-        words["category"].append(f"{top} > {middle} > {last}")
-        words["brand"].append(brands[brand])
-    return words
+        categories.append(f"{top} > {middle} > {last}")
+    columns = {
+        "item_id": item_ids(np.arange(len(titles))),
+        "title": titles,
+        "description": descriptions,
+        "category": categories,
+        "brand": [brands[brand] for brand in catalogue.brand],
+        "price": catalogue.cents / 100,
+        "listed_at": as_times(catalogue.listed_at),
+        "in_stock": catalogue.in_stock,
+    }
+    return landing_table("items", columns, as_days(np.maximum(catalogue.listed_at, start)))
+
+
+def attributes_table(rng: np.random.Generator, catalogue: Catalogue, start: int) -> pa.Table:
+    """The landing table `item_attributes`: style, colour and material of every item."""
+    items = len(catalogue.leaf)
+    numbers = np.repeat(np.arange(items), 3)
+    values = np.stack([np.array(STYLES)[catalogue.style], rng.choice(_COLOURS, items), rng.choice(_MATERIALS, items)], axis=1)
+    columns = {"item_id": item_ids(numbers), "attribute": np.tile(["style", "colour", "material"], items), "value": values.ravel()}
+    return landing_table("item_attributes", columns, as_days(np.maximum(catalogue.listed_at, start))[numbers])

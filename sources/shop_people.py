@@ -1,16 +1,29 @@
-"""The customers of the simulated shop: who they are, what they like, how that drifts, and how often they come."""
+"""The customers of the simulated shop: who they are, what they like, how that changes, and how often they come.
+
+A taste is a distribution over the catalogue's narrow categories. It moves from a first to a last one: at time `t` a customer draws from
+the last with probability `turned(t)`. For most that share grows evenly over the window (slow drift, to a taste not far from the first);
+for some it jumps from 0 to 1 on one day (abrupt change, to a taste of its own).
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
-from sources.shop_catalogue import BRANDS_A_TOP, LEAF_TOP, PATHS, TOPS
+from sources.files import landing_table
+from sources.shop_calendar import DAY, as_days, as_times
+from sources.shop_catalogue import BRANDS_A_TOP, LEAF_TOP, PATHS, STYLES, TOPS
+from sources.shop_ids import user_ids
 
-DAY = 86_400_000_000  # microseconds
 GENDERS = np.array(["female", "male"])
 AGE_BANDS = np.array(["18-24", "25-34", "35-44", "45-54", "55+"])
-CITIES = np.array(["London", "Leeds", "Bristol", "Berlin", "Hamburg", "Paris", "Lyon", "Madrid"])
-COUNTRIES = np.array(["United Kingdom"] * 3 + ["Germany"] * 2 + ["France"] * 2 + ["Spain"])
+CITIES = np.array(["London", "Paris", "Berlin", "Madrid", "Leeds", "Lyon", "Hamburg", "Bristol", "Sète", "Ronda", "Whitby", "Husum"])
+COUNTRIES = np.array(["United Kingdom", "France", "Germany", "Spain"])[[0, 1, 2, 3, 0, 1, 2, 0, 1, 3, 0, 2]]  # of each city
+TIERS = np.array(["1", "2", "3"])
+CITY_TIER = np.repeat([0, 1, 2], 4)  # capitals, large towns, small towns
+CHANNELS = np.array(["web", "phone", "app"])
+SHARE_ABRUPT = 0.2
+SHARE_DECLARED = 0.4
 
 # added to the log taste for each top category (TOPS): Women, Men, Electronics, Home, Beauty, Sports, Children, Groceries
 _GENDER_TASTE = np.array([[1.3, -1.0, -0.5, 0.3, 1.1, -0.2, 0.3, 0.1], [-1.5, 1.2, 0.8, -0.1, -1.2, 0.4, -0.2, 0.0]])
@@ -23,45 +36,120 @@ _AGE_TASTE = np.array(
         [-0.5, -0.4, -0.9, 1.0, -0.3, -0.8, -0.3, 1.1],
     ]
 )
+_TIER_TASTE = np.array(
+    [[0.4, 0.2, 0.5, -0.5, 0.3, -0.4, -0.2, -0.6], [0.0] * 8, [-0.4, -0.2, -0.5, 0.6, -0.3, 0.5, 0.3, 0.6]],
+)
 
 
 @dataclass(frozen=True)
 class People:
-    """Customers by number, arrays of shape `(users,)` unless said; times are microseconds since 1970 UTC."""
+    """Customers of one block by their place in it, arrays of shape `(users,)` unless said; times are microseconds since 1970 UTC."""
 
+    first: int  # number, in the whole shop, of the first of them
     gender: np.ndarray
     age: np.ndarray
+    city: np.ndarray
     registered_at: np.ndarray
     left_at: np.ndarray  # no visit from here on
     visit_rate: np.ndarray  # relative; 0 is a customer who never comes
-    taste: np.ndarray  # (2, users, leaves): log taste before and after a drift
+    leaf_chances: np.ndarray  # (2, users, leaves): cumulative taste, the first and the last one
+    is_abrupt: np.ndarray
+    changes_at: np.ndarray  # of an abrupt change
     brand_taste: np.ndarray  # (users, brands)
+    style_taste: np.ndarray  # (users, styles)
     price_taste: np.ndarray  # the price level liked best
     buying: np.ndarray  # added to the log odds of putting into the cart and of paying
-    drifts_at: np.ndarray  # the taste turns to the second one within 20 days from here; beyond the window for most
-    city: np.ndarray
+    impulse: np.ndarray  # comes by night, sends back, and pays debts late
+    channel: np.ndarray  # how they mostly come, number in CHANNELS
+    agreed: np.ndarray  # may be sent offers
+
+    def __len__(self) -> int:
+        return len(self.gender)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        return self.first + np.arange(len(self))
+
+    def turned(self, user: np.ndarray, at: np.ndarray, start: int, end: int) -> np.ndarray:
+        """Share of the last taste at the times `at`, of the shape of `user` and `at`."""
+        return np.where(self.is_abrupt[user], at >= self.changes_at[user], np.clip((at - start) / (end - start), 0, 1))
 
 
-def make_people(rng: np.random.Generator, users: int, start: int, end: int) -> People:
-    """`users` customers, 60 % of them registered in the two years before `start`; 30 % drift, 6 % never come."""
+def make_people(rng: np.random.Generator, first: int, users: int, start: int, end: int) -> People:
+    """`users` customers, 60 % of them registered in the two years before `start`; a fifth changes abruptly, 6 % never come."""
     gender = (rng.random(users) < 0.47).astype(int)
     age = rng.choice(len(AGE_BANDS), users, p=[0.17, 0.27, 0.23, 0.18, 0.15])
+    city = rng.choice(len(CITIES), users, p=[0.15, 0.1, 0.1, 0.05, 0.12, 0.06, 0.09, 0.08, 0.06, 0.05, 0.07, 0.07])
     registered = np.where(rng.random(users) < 0.6, start - rng.integers(0, 730 * DAY, users), rng.integers(start, end - DAY, users))
     stays = rng.random(users) < 0.75
     left = np.where(stays, end, rng.integers(np.maximum(registered, start) + DAY // 2, end, users))
-    top_taste = _GENDER_TASTE[gender] + _AGE_TASTE[age] + rng.normal(0, 0.8, (users, len(TOPS)))
-    new_taste = _GENDER_TASTE[gender] + _AGE_TASTE[age] + rng.normal(0, 1.6, (users, len(TOPS)))
-    leaf_noise = rng.normal(0, 1.3, (2, users, len(PATHS)))
+    is_abrupt = rng.random(users) < SHARE_ABRUPT
     return People(
+        first=first,
         gender=gender,
         age=age,
+        city=city,
         registered_at=registered,
         left_at=left,
         visit_rate=rng.gamma(1.2, 1.0, users) * (rng.random(users) >= 0.06),
-        taste=(np.stack([top_taste, new_taste])[:, :, LEAF_TOP] + leaf_noise).astype(np.float32),
+        leaf_chances=_leaf_chances(rng, gender, age, CITY_TIER[city], is_abrupt),
+        is_abrupt=is_abrupt,
+        changes_at=rng.integers(start + (end - start) // 4, end - (end - start) // 4, users),
         brand_taste=rng.normal(0, 0.9, (users, len(TOPS) * BRANDS_A_TOP)).astype(np.float32),
-        price_taste=0.12 * (age - 1.5) + rng.normal(0, 0.35, users),
-        buying=rng.normal(0, 0.7, users),
-        drifts_at=np.where(rng.random(users) < 0.3, rng.integers(start, end, users), end + 365 * DAY),
-        city=rng.choice(len(CITIES), users, p=[0.3, 0.12, 0.1, 0.14, 0.1, 0.11, 0.05, 0.08]),
+        style_taste=rng.normal(0, 0.7, (users, len(STYLES))).astype(np.float32),
+        price_taste=(0.12 * (age - 1.5) + 0.25 * (1 - CITY_TIER[city]) + rng.normal(0, 0.35, users)).astype(np.float32),
+        buying=rng.normal(0, 0.7, users).astype(np.float32),
+        impulse=rng.normal(0, 1, users).astype(np.float32),
+        channel=rng.choice(len(CHANNELS), users, p=[0.45, 0.3, 0.25]),
+        agreed=rng.random(users) < 0.9,
     )
+
+
+def _leaf_chances(rng: np.random.Generator, gender: np.ndarray, age: np.ndarray, tier: np.ndarray, is_abrupt: np.ndarray) -> np.ndarray:
+    """Cumulative tastes `(2, users, leaves)`, float32, last column 1."""
+    users = len(gender)
+    traits = _GENDER_TASTE[gender] + _AGE_TASTE[age] + _TIER_TASTE[tier]
+    noise = rng.normal(0, 0.8, (users, len(TOPS)))
+    leaf_noise = rng.normal(0, 1.3, (users, len(PATHS)))
+    first = (traits + noise)[:, LEAF_TOP] + leaf_noise
+    slow = first + rng.normal(0, 0.7, (users, len(TOPS)))[:, LEAF_TOP] + rng.normal(0, 0.5, (users, len(PATHS)))
+    abrupt = (traits + rng.normal(0, 1.6, (users, len(TOPS))))[:, LEAF_TOP] + rng.normal(0, 1.3, (users, len(PATHS)))
+    both = np.stack([first, np.where(is_abrupt[:, None], abrupt, slow)])
+    shares = np.cumsum(np.exp(both - both.max(axis=2, keepdims=True)), axis=2)
+    return (shares / shares[:, :, -1:]).astype(np.float32)
+
+
+def taste_shares(people: People, user: np.ndarray, at: np.ndarray, start: int, end: int) -> np.ndarray:
+    """The taste of each of `user` at `at`, over top categories: `(rows, tops)`, rows sum to 1."""
+    last_of_top = np.flatnonzero(np.diff(LEAF_TOP, append=len(TOPS)))
+    tops = np.diff(people.leaf_chances[:, user][:, :, last_of_top].astype(float), axis=2, prepend=0)  # (2, rows, tops)
+    share = people.turned(user, at, start, end)[:, None]
+    return tops[0] * (1 - share) + tops[1] * share
+
+
+def users_table(rng: np.random.Generator, people: People, start: int) -> pa.Table:
+    """The landing table `users`; two in five keep their city to themselves."""
+    columns = {
+        "user_id": user_ids(people.numbers),
+        "registered_at": as_times(people.registered_at),
+        "country": COUNTRIES[people.city],
+        "city": pa.array(CITIES[people.city], pa.string(), mask=rng.random(len(people)) < 0.4),
+        "consent_personalisation": rng.random(len(people)) < 0.93,
+        "consent_marketing": people.agreed,
+        "consent_credit": rng.random(len(people)) < 0.4,
+    }
+    return landing_table("users", columns, as_days(np.maximum(people.registered_at, start)))
+
+
+def traits_table(rng: np.random.Generator, people: People, start: int) -> pa.Table:
+    """The landing table `user_traits`: gender, age band and city tier of those who declared them, at registration."""
+    declared = np.flatnonzero(rng.random(len(people)) < SHARE_DECLARED)
+    values = np.stack([GENDERS[people.gender[declared]], AGE_BANDS[people.age[declared]], TIERS[CITY_TIER[people.city[declared]]]], axis=1)
+    rows = np.repeat(declared, 3)
+    columns = {
+        "user_id": user_ids(people.numbers[rows]),
+        "trait": np.tile(["gender", "age_band", "city_tier"], len(declared)),
+        "value": values.ravel(),
+        "known_at": as_times(people.registered_at[rows]),
+    }
+    return landing_table("user_traits", columns, as_days(np.maximum(people.registered_at[rows], start)))

@@ -1,47 +1,38 @@
-"""Visits to the simulated shop: when people come, what they look at next, and what follows (favourite, cart, purchase, return, reorder)."""
+"""Visits to the simulated shop: when people come, and what they look at.
+
+Inside a visit people walk along their category's ring of items, step aside to a neighbouring category, or turn to what they like. An item
+of a category is chosen in two steps, so that the cost does not grow with the catalogue: a few are drawn by popularity, and of these the
+customer takes one by how well it suits (sampling-importance resampling, Rubin 1987).
+"""
 
 import numpy as np
 
-from sources.shop_catalogue import CONSUMABLE_TOPS, LEAVES_A_MIDDLE, PATHS, Catalogue
-from sources.shop_people import DAY, People
+from sources.shop_calendar import DAY, HOUR, busy_hours
+from sources.shop_catalogue import LEAVES_A_MIDDLE, Catalogue
+from sources.shop_people import People
 
-VIEW, FAVOURITE, CART, PURCHASE, RETURN = range(5)
-EVENT = np.dtype(
-    [
-        ("user", "i8"),  # -1 is a guest
-        ("item", "i8"),
-        ("type", "i1"),
-        ("at", "i8"),  # microseconds since 1970 UTC
-        ("session", "i8"),  # -1: outside a visit
-        ("order", "i8"),  # -1: none
-        ("quantity", "f8"),
-        ("price", "f8"),
-    ]
-)
-VISIT = np.dtype([("user", "i8"), ("guest", "?"), ("at", "i8"), ("session", "i8")])
-
-EVENTS_A_VISIT = 6.0  # measured mean, by which visits are counted out
+VISIT = np.dtype([("at", "i8"), ("user", "i4"), ("session", "i4"), ("guest", "?")], align=True)
+EVENTS_A_VISIT = 5.74  # measured mean over all that follows from a visit, by which visits are counted out
 MAX_VIEWS = 14
-_SECOND = 1_000_000
-_HOURS = np.array([2, 1, 1, 1, 1, 2, 4, 6, 8, 9, 9, 10, 11, 10, 9, 9, 9, 10, 12, 14, 15, 14, 10, 5], float)
-_WEEKDAYS = np.array([0.9, 0.85, 0.9, 0.95, 1.0, 1.3, 1.35])  # Monday first
-_CHUNK = 50_000  # visits simulated at once: bounds memory
+CANDIDATES = 5
+SHARE_GUEST = 0.07
+CHUNK = 20_000  # visits simulated at once: their arrays stay in the processor's cache
+_FOLLOWS, _BESIDE, _STAYS = 0.55, 0.67, 0.92  # edges of what the next step is; the rest turns to what the customer likes
 
 
-def plan_visits(rng: np.random.Generator, people: People, start: int, end: int, events: int) -> np.ndarray:
-    """Visits (dtype `VISIT`) by user and time, for about `events` events; day and hour follow a weekly and a daily rhythm."""
+def plan_visits(rng: np.random.Generator, people: People, start: int, end: int, events: float) -> np.ndarray:
+    """Visits (dtype `VISIT`) by user and time, for about `events` events; they follow the calendar, and impulsive people come by night."""
     begins = np.maximum(people.registered_at, start)
     weight = people.visit_rate * (people.left_at - begins)
     counts = rng.poisson(weight / weight.sum() * events / EVENTS_A_VISIT)
     user = np.repeat(np.arange(len(counts)), counts)
-
-    hours = np.arange((end - start) // (DAY // 24))
-    weekday = (start // DAY + 3 + hours // 24) % 7  # 1 January 1970 was a Thursday
-    busy = np.concatenate([[0.0], np.cumsum(_WEEKDAYS[weekday] * _HOURS[hours % 24])])
-    edges = start + np.arange(len(busy)) * (DAY // 24)
+    edges, busy = busy_hours(start, end)
     low, high = np.interp(begins[user], edges, busy), np.interp(people.left_at[user], edges, busy)
     at = np.interp(low + rng.random(len(user)) * (high - low), busy, edges).astype(np.int64)
-    return make_visits(user, at, rng.random(len(user)) < 0.07, 0)
+    by_night = at // DAY * DAY + rng.integers(0, 5 * HOUR, len(user))
+    is_late = rng.random(len(user)) < odds(-3.2 + 1.2 * people.impulse[user])
+    at = np.where(is_late & (by_night >= begins[user]), by_night, at)
+    return make_visits(user, at, rng.random(len(user)) < SHARE_GUEST, 0)
 
 
 def make_visits(user: np.ndarray, at: np.ndarray, guest: np.ndarray, first_session: int) -> np.ndarray:
@@ -53,34 +44,29 @@ def make_visits(user: np.ndarray, at: np.ndarray, guest: np.ndarray, first_sessi
     return visits
 
 
-def simulate_visits(rng: np.random.Generator, visits: np.ndarray, catalogue: Catalogue, people: People, eager: float = 0.0) -> np.ndarray:
-    """Events (dtype `EVENT`) of `visits`; `eager` is added to the log odds of the cart and of paying."""
-    chunks = np.array_split(visits, max(1, -(-len(visits) // _CHUNK)))
-    return np.concatenate([_funnel(rng, chunk, _browse(rng, chunk, catalogue, people), catalogue, people, eager) for chunk in chunks])
-
-
-def _browse(rng: np.random.Generator, visits: np.ndarray, catalogue: Catalogue, people: People) -> np.ndarray:
-    """Items looked at, shape `(visits, MAX_VIEWS + 1)`, -1 where none; one visit in three resumes at the last item of the one before."""
-    user, at = visits["user"], visits["at"]
-    drifted = rng.random(len(visits)) < np.clip((at - people.drifts_at[user]) / (20 * DAY), 0, 1)
+def browse(rng: np.random.Generator, visits: np.ndarray, catalogue: Catalogue, people: People, start: int, end: int) -> np.ndarray:
+    """Items looked at, shape `(visits, MAX_VIEWS)`, -1 where none; one visit in three resumes at the last item of the one before."""
+    user, at = visits["user"].astype(np.int64), visits["at"].astype(np.int64)
     length = np.minimum(rng.geometric(0.22, len(visits)), MAX_VIEWS)
-    seen = np.full((len(visits), MAX_VIEWS + 1), -1)
-    for step in range(MAX_VIEWS):
+    seen = np.full((len(visits), MAX_VIEWS), -1, np.int32)
+    seen[:, 0] = _pick(rng, _wanted_leaf(rng, people, user, at, start, end), user, at, catalogue, people)
+    for step in range(1, MAX_VIEWS):
         on = np.flatnonzero(length > step)
-        if step == 0:
-            leaf = _wanted_leaf(rng, people, user, drifted)
-        else:
-            before = seen[on, step]
-            following = catalogue.next_items[before, rng.choice(3, len(on), p=[0.6, 0.25, 0.15])]
-            moves = rng.random(len(on))
-            follows = (moves < 0.55) & (catalogue.listed_at[following] <= at[on])
-            leaf = catalogue.leaf[before]
-            beside = leaf // LEAVES_A_MIDDLE * LEAVES_A_MIDDLE + rng.integers(LEAVES_A_MIDDLE, size=len(on))
-            leaf = np.where(moves > 0.92, _wanted_leaf(rng, people, user[on], drifted[on]), np.where(moves > 0.80, beside, leaf))
-        picked = _pick(rng, leaf, user[on], at[on], catalogue, people)
-        seen[on, step + 1] = np.where(follows, following, picked) if step else picked
+        before = seen[on, step - 1]
+        moves = rng.random(len(on), np.float32)
+        place = np.searchsorted(np.array([0.6, 0.85], np.float32), rng.random(len(on), np.float32))
+        item = catalogue.next_items[before, place]
+        turns = np.flatnonzero((moves >= _FOLLOWS) | (catalogue.listed_at[item] > at[on]))
+        if len(turns):
+            who, when, leaf = user[on[turns]], at[on[turns]], catalogue.leaf[before[turns]]
+            beside = leaf // LEAVES_A_MIDDLE * LEAVES_A_MIDDLE + rng.integers(LEAVES_A_MIDDLE, size=len(turns))
+            leaf = np.where((moves[turns] >= _FOLLOWS) & (moves[turns] < _BESIDE), beside, leaf)
+            freed = np.flatnonzero(moves[turns] >= _STAYS)
+            leaf[freed] = _wanted_leaf(rng, people, who[freed], when[freed], start, end)
+            item[turns] = _pick(rng, leaf, who, when, catalogue, people)
+        seen[on, step] = item
 
-    last = seen[np.arange(len(visits)), length]
+    last = seen[np.arange(len(visits)), length - 1]
     resumes = (rng.random(len(visits)) < 0.33) & ~visits["guest"]
     resumes[1:] &= (user[1:] == user[:-1]) & ~visits["guest"][:-1]
     resumes[:1] = False
@@ -88,85 +74,29 @@ def _browse(rng: np.random.Generator, visits: np.ndarray, catalogue: Catalogue, 
     return seen
 
 
-def _wanted_leaf(rng: np.random.Generator, people: People, user: np.ndarray, drifted: np.ndarray) -> np.ndarray:
-    taste = people.taste[drifted.astype(int), user]  # (visits, leaves)
-    return np.argmax(taste + rng.gumbel(size=(len(user), len(PATHS))).astype(np.float32), axis=1)
+def _wanted_leaf(rng: np.random.Generator, people: People, user: np.ndarray, at: np.ndarray, start: int, end: int) -> np.ndarray:
+    is_turned = rng.random(len(user)) < people.turned(user, at, start, end)
+    chances = people.leaf_chances[is_turned.astype(int), user]  # (visits, leaves)
+    return (chances[:, :-1] <= rng.random((len(user), 1), np.float32)).sum(axis=1)
 
 
-def _appeal(item: np.ndarray, user: np.ndarray, catalogue: Catalogue, people: People) -> np.ndarray:
+def appeal(item: np.ndarray, user: np.ndarray, catalogue: Catalogue, people: People) -> np.ndarray:
+    """How well items suit customers, by brand, style and price; zero is the middle, the shape is that of `item` and `user` together."""
     miss = catalogue.price_level[item] - people.price_taste[user]
-    return people.brand_taste[user, catalogue.brand[item]] - 1.5 * miss**2
+    return people.brand_taste[user, catalogue.brand[item]] + people.style_taste[user, catalogue.style[item]] - 1.5 * miss * miss
 
 
 def _pick(rng: np.random.Generator, leaf: np.ndarray, user: np.ndarray, at: np.ndarray, catalogue: Catalogue, people: People) -> np.ndarray:
-    """One listed item of each leaf, by popularity and the user's taste."""
-    offered = catalogue.in_leaf[leaf]  # (visits, widest leaf)
-    score = catalogue.log_popularity[offered] + _appeal(offered, user[:, None], catalogue, people) + rng.gumbel(size=offered.shape)
-    score[(offered < 0) | (catalogue.listed_at[offered] > at[:, None])] = -np.inf
-    return offered[np.arange(len(leaf)), np.argmax(score, axis=1)]
+    """One listed item of each leaf, by popularity and then by the customer's taste."""
+    slot = (rng.random((len(leaf), CANDIDATES), np.float32) * catalogue.lottery.shape[1]).astype(np.int64)
+    offered = catalogue.lottery[leaf[:, None], slot]  # (visits, candidates)
+    score = appeal(offered, user[:, None], catalogue, people) - np.log(rng.standard_exponential(offered.shape, np.float32))  # Gumbel
+    score[catalogue.listed_at[offered] > at[:, None]] = -np.inf
+    best = np.argmax(score, axis=1)
+    rows = np.arange(len(leaf))
+    return np.where(score[rows, best] > -np.inf, offered[rows, best], catalogue.first_item[leaf])
 
 
-def _funnel(
-    rng: np.random.Generator, visits: np.ndarray, seen: np.ndarray, catalogue: Catalogue, people: People, eager: float
-) -> np.ndarray:
-    """Views of `seen`, and what follows from them: an item liked goes to the favourites or the cart; a cart is paid whole, or not."""
-    visit, step = np.nonzero(seen >= 0)
-    views = _events(visits, visit, seen[visit, step], VIEW)
-    gaps = rng.lognormal(np.log(40), 0.8, seen.shape) * _SECOND
-    views["at"] += np.cumsum(gaps, axis=1)[visit, step].astype(np.int64)
-
-    user = visits["user"][visit]
-    liking = _appeal(views["item"], user, catalogue, people)
-    favourites = views[rng.random(len(views)) < _odds(-3.2 + 0.6 * liking)]
-    carted = rng.random(len(views)) < _odds(-2.1 + 0.7 * liking + people.buying[user] + eager)
-    carts = views[carted]
-    carts["type"], favourites["type"] = CART, FAVOURITE
-    carts["at"] += 5 * _SECOND
-    favourites["at"] += 3 * _SECOND
-
-    pays = rng.random(len(visits)) < _odds(-0.3 + people.buying[visits["user"]] + eager)
-    bought = pays[visit[carted]]
-    purchases = carts[bought]
-    end = np.zeros(len(visits), np.int64)
-    np.maximum.at(end, visit, views["at"])
-    purchases["type"], purchases["order"] = PURCHASE, purchases["session"]
-    purchases["at"] = end[visit[carted][bought]] + 60 * _SECOND
-    purchases["quantity"] = np.minimum(rng.geometric(0.8, len(purchases)), 6)
-    reduced = np.where(rng.random(len(purchases)) < 0.15, 0.85, 1.0)
-    purchases["price"] = np.round(catalogue.price[purchases["item"]] * reduced, 2)
-    _, once = np.unique(np.stack([purchases["order"], purchases["item"]]), axis=1, return_index=True)
-    return np.concatenate([views, favourites, carts, purchases[np.sort(once)]])
-
-
-def _events(visits: np.ndarray, visit: np.ndarray, item: np.ndarray, kind: int) -> np.ndarray:
-    events = np.zeros(len(visit), EVENT)
-    events["user"] = np.where(visits["guest"], -1, visits["user"])[visit]
-    events["at"], events["session"] = visits["at"][visit], visits["session"][visit]
-    events["item"], events["type"], events["order"], events["quantity"], events["price"] = item, kind, -1, np.nan, np.nan
-    return events
-
-
-def _odds(log_odds: np.ndarray) -> np.ndarray:
+def odds(log_odds: np.ndarray) -> np.ndarray:
+    """The probability of these log odds."""
     return 1 / (1 + np.exp(-log_odds))
-
-
-def aftermath(rng: np.random.Generator, events: np.ndarray, catalogue: Catalogue) -> np.ndarray:
-    """Returns of one purchase in twenty (one in ten of clothes), 3 to 20 days later, and reorders of consumables, 15 to 35 days later."""
-    bought = events[events["type"] == PURCHASE]
-    top = catalogue.top[bought["item"]]
-    returns = bought[rng.random(len(bought)) < np.where(top < 2, 0.10, 0.05)]
-    returns["type"], returns["session"] = RETURN, -1
-    returns["at"] += rng.integers(3 * DAY, 20 * DAY, len(returns))
-
-    again = bought[(rng.random(len(bought)) < 0.35) & np.isin(top, CONSUMABLE_TOPS) & (bought["user"] >= 0)]
-    again["at"] += rng.integers(15 * DAY, 35 * DAY, len(again))
-    again["session"] = again["order"] = events["session"].max(initial=0) + 1 + np.arange(len(again))
-    steps = []
-    for kind, seconds in ((VIEW, 0), (CART, 20), (PURCHASE, 80)):
-        part = again.copy()
-        part["type"] = kind
-        part["at"] += seconds * _SECOND
-        if kind != PURCHASE:
-            part["order"], part["quantity"], part["price"] = -1, np.nan, np.nan
-        steps.append(part)
-    return np.concatenate([returns, *steps])

@@ -34,8 +34,10 @@ def landing_tables(source: str, data: Path | str | None, seed: int, names: tuple
     from sources.registry import deliver
 
     with tempfile.TemporaryDirectory(prefix="portrait-evaluate-") as folder:
-        delivery = deliver(source, data, Path(folder), seed=seed, options={})
-        return {name: read_table(Path(folder), name) for name in names if name in delivery.tables}
+        landing = Path(folder) / "landing"
+        clean = {"dirt": 0} if source == "shop" else {}  # nothing here stands between the files and the models
+        delivery = deliver(source, data, landing, seed=seed, options=clean)
+        return {name: read_table(landing, name) for name in names if name in delivery.tables}
 
 
 def required(tables: "dict[str, pa.Table]", name: str, source: str) -> "pa.Table":
