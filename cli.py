@@ -28,6 +28,8 @@ app = typer.Typer(
 )
 evaluate = typer.Typer(help="Train from scratch on a source and measure: what a shop would get before it commits.", no_args_is_help=True)
 app.add_typer(evaluate, name="evaluate")
+quarantine = typer.Typer(help="Rows that broke a rule: list them, show one, fix and release.", no_args_is_help=True)
+app.add_typer(quarantine, name="quarantine")
 
 
 def _known_source(name: str) -> str:
@@ -185,6 +187,60 @@ def offers(user: User, as_json: AsJson = False) -> None:
     _show(_api().offers(user), draw.offers, as_json)
 
 
+@app.command()
+def parity(
+    sample: Annotated[int, typer.Option(min=1, help="Users and items compared, drawn at random by the seed.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0)] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Does the online store serve what the offline store says? Value by value; exit status 1 where one differs."""
+    from feature_repo.parity import check_parity
+
+    _report(check_parity(sample=sample, seed=seed), as_json)
+
+
+@quarantine.command("list")
+def list_quarantine(
+    table: Annotated[str | None, typer.Option(help="Only this landing table.")] = None,
+    rule: Annotated[str | None, typer.Option(help="Only rows that broke this rule first.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most rows to list.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Open rows, newest day first, and how many there are by rule; no value of a row is shown."""
+    from dataclasses import asdict
+
+    from quality.quarantine import open_rows, summary
+
+    counts, rows = summary(), open_rows(table, rule, limit)
+    if as_json:
+        _print_json({"counts": [asdict(count) for count in counts], "rows": [asdict(row) for row in rows]})
+    else:
+        print("\n".join(part.as_text() for part in (*counts, *rows)) or "quarantine is empty")
+
+
+@quarantine.command("show")
+def show_quarantined(
+    row: Annotated[str, typer.Argument(metavar="ID", help="The id that `list` shows; its beginning is enough.")], as_json: AsJson = False
+) -> None:
+    """One row as it was delivered, and every rule it broke."""
+    from quality.quarantine import show as find
+
+    _report(find(row), as_json)
+
+
+@quarantine.command("release")
+def release_quarantined(
+    rows: Annotated[list[str], typer.Argument(metavar="ID...", help="Rows that get the same fixes.")],
+    fix: Annotated[list[str] | None, typer.Option("--set", metavar="COLUMN=VALUE", help="The right value, repeatable.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fix rows and hand them in again; they come in when their days are next loaded."""
+    from quality.quarantine import release
+
+    fixes = {name: value if isinstance(value, str) or value is None else json.dumps(value) for name, value in _pairs(fix).items()}
+    _report(release(rows, fixes), as_json)
+
+
 @evaluate.command("recommender")
 def evaluate_recommender(
     source: SourceName,
@@ -248,12 +304,13 @@ def main() -> None:
 
 
 def _exit_code(error: Exception) -> int:
+    from quality.errors import NotInQuarantine
     from sources.errors import DataNotFound, UnknownOption, UnknownSource
     from training.evaluate import CannotEvaluate
 
     if isinstance(error, (UnknownSource, UnknownOption, CannotEvaluate)):
         return 2
-    return 3 if isinstance(error, (DataNotFound, FileNotFoundError)) else getattr(error, "exit_code", 1)
+    return 3 if isinstance(error, (DataNotFound, FileNotFoundError, NotInQuarantine)) else getattr(error, "exit_code", 1)
 
 
 def _run(dag: str, choices: dict[str, Any], as_json: bool, onward: bool) -> None:
@@ -313,6 +370,16 @@ def _show(result: Any, draw: Any, as_json: bool) -> None:
         _print_json(result)
     else:
         _console(False).print(draw(result))
+
+
+def _report(report: Any, as_json: bool) -> None:
+    """A dataclass with `as_text()`, on stdout and nowhere else."""
+    from dataclasses import asdict
+
+    if as_json:
+        _print_json(asdict(report))
+    else:
+        print(report.as_text())
 
 
 def _print_json(result: Any) -> None:

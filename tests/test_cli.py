@@ -23,7 +23,22 @@ def portrait(house: Path, *arguments: str, **variables: str) -> subprocess.Compl
 
 def test_help_names_every_command_and_the_exit_codes(house: Path) -> None:
     done = portrait(house, "--help")
-    for command in ("demo", "up", "down", "status", "doctor", "sources", "ingest", "run", "show", "recommend", "offers", "evaluate"):
+    for command in (
+        "demo",
+        "up",
+        "down",
+        "status",
+        "doctor",
+        "sources",
+        "ingest",
+        "run",
+        "show",
+        "recommend",
+        "offers",
+        "parity",
+        "quarantine",
+        "evaluate",
+    ):
         assert f" {command} " in done.stdout
     assert "Exit codes: 0 ok" in done.stdout
 

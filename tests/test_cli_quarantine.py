@@ -1,0 +1,42 @@
+"""`portrait quarantine` as a person types it: listed without values, shown, fixed, released, and in after the next load."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from quality.load import load_window
+from tests.quality.delivery import DAY, NEXT_DAY, row, write_day
+from tests.test_cli import portrait
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def bad_row(house: Path) -> str:
+    write_day(house, "events", [row("events"), row("events", event_id="e2", user_id="u-visible", unit_price=-3.0)])
+    load_window(house / "landing", DAY, NEXT_DAY)
+    listed = json.loads(portrait(house, "quarantine", "list", "--json").stdout)
+    assert [(count["rule"], count["rows"]) for count in listed["counts"]] == [("unit_price_negative", 1)]
+    return listed["rows"][0]["id"]
+
+
+def test_list_names_the_rule_and_shows_no_value_and_show_shows_all(house: Path, bad_row: str) -> None:
+    listed = portrait(house, "quarantine", "list", "--table", "events")
+    assert "events  unit_price_negative: 1 rows, 2024-05-01 to 2024-05-01" in listed.stdout
+    assert bad_row in listed.stdout and "u-visible" not in listed.stdout
+    shown = portrait(house, "quarantine", "show", bad_row[:8])
+    assert '  user_id: "u-visible"\n' in shown.stdout and '  unit_price: "-3.0"\n' in shown.stdout
+
+
+def test_a_fix_that_mends_nothing_is_refused_by_the_rule_and_a_true_one_comes_in_with_the_next_load(house: Path, bad_row: str) -> None:
+    refused = portrait(house, "quarantine", "release", bad_row, "--set", "quantity=1")
+    assert (refused.returncode, "still breaks unit_price_negative" in refused.stderr) == (1, True)
+    released = portrait(house, "quarantine", "release", bad_row, "--set", "unit_price=3")
+    assert (released.returncode, "ingest the window 2024-05-01 to 2024-05-02" in released.stdout) == (0, True)
+    assert load_window(house / "landing", DAY, NEXT_DAY).tables["events"].accepted == 2
+    assert portrait(house, "quarantine", "list").stdout == "quarantine is empty\n"
+
+
+def test_an_id_that_names_no_row_gives_exit_code_3(house: Path) -> None:
+    assert portrait(house, "quarantine", "show", "nothing").returncode == 3
