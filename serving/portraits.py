@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from feature_repo.contract import mart
 from serving.errors import NotServed, UnknownUser
 from serving.model_inputs import history_inputs, user_inputs
 from serving.shop_front import ShopFront, front
@@ -68,8 +69,8 @@ def show(user_id: str, *, shop: ShopFront | None = None, recent: int = 10) -> Po
     row = shop.user_row("user_v1", user_id)
     if row.get("events_total") is None:
         raise UnknownUser(user_id)
-    arrays = ("event_item_ids", "event_types", "event_times_us", "event_prices", "event_categories")
-    known = {name: value for name, value in row.items() if name not in {*arrays, "user_id", "features_at"}}
+    lists = {column.name for view in ("user_sequences", "user_daily") for column in mart(view).features}
+    known = {name: value for name, value in row.items() if name not in {*lists, "user_id", "features_at"}}
     inferred, note = None, None
     try:
         inferred = _infer(shop, row, as_of)

@@ -46,6 +46,11 @@ def test_histories_are_right_padded_to_the_longest_of_the_batch() -> None:
     assert inputs["as_of_us"].tolist() == [1_709_251_200_000_000] * 3
 
 
+def test_a_user_with_events_after_the_clock_is_asked_about_as_of_the_newest_of_them() -> None:
+    live = row(["a", "b"], ["view", "cart"]) | {"event_times_us": np.array([1_709_251_200_000_001, 1_709_251_299_000_000])}
+    assert history_inputs([live, {}], AS_OF)["as_of_us"].tolist() == [1_709_251_299_000_000, 1_709_251_200_000_000]
+
+
 def test_unknown_numbers_are_nan_and_known_ones_pass_unchanged() -> None:
     inputs = user_inputs([{"events_7d": 3, "spend_30d": None}, {"spend_30d": 7.5}])
     assert set(inputs) == set(USER_FEATURES)
