@@ -69,7 +69,7 @@ def build(start: date, end: date, full_refresh: bool = False) -> BuildReport:
 
 
 def _never_built() -> list[date]:
-    """The first day after all that any build has seen; none before the first build. Opens the warehouse, so that the landing tables stand."""
+    """The first day that no build has seen; none before the first build. Opens the warehouse, so that the landing tables stand."""
     with open_warehouse() as warehouse:
         there = "select 1 from information_schema.tables where table_schema = 'intermediate' and table_name = 'int_horizon'"
         if warehouse.execute(there).fetchone() is None:
