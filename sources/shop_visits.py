@@ -15,6 +15,7 @@ VISIT = np.dtype([("at", "i8"), ("user", "i4"), ("session", "i4"), ("guest", "?"
 EVENTS_A_VISIT = 5.74  # measured mean over all that follows from a visit, by which visits are counted out
 MAX_VIEWS = 14
 CANDIDATES = 5
+TINY = np.float32(1e-30)  # an exponential in single precision may be 0
 SHARE_GUEST = 0.07
 CHUNK = 20_000  # visits simulated at once: their arrays stay in the processor's cache
 _FOLLOWS, _BESIDE, _STAYS = 0.55, 0.67, 0.92  # edges of what the next step is; the rest turns to what the customer likes
@@ -90,7 +91,7 @@ def _pick(rng: np.random.Generator, leaf: np.ndarray, user: np.ndarray, at: np.n
     """One listed item of each leaf, by popularity and then by the customer's taste."""
     slot = (rng.random((len(leaf), CANDIDATES), np.float32) * catalogue.lottery.shape[1]).astype(np.int64)
     offered = catalogue.lottery[leaf[:, None], slot]  # (visits, candidates)
-    score = appeal(offered, user[:, None], catalogue, people) - np.log(rng.standard_exponential(offered.shape, np.float32))  # Gumbel
+    score = appeal(offered, user[:, None], catalogue, people) - np.log(rng.standard_exponential(offered.shape, np.float32) + TINY)  # Gumbel
     score[catalogue.listed_at[offered] > at[:, None]] = -np.inf
     best = np.argmax(score, axis=1)
     rows = np.arange(len(leaf))
