@@ -25,10 +25,16 @@ Stage = Literal["landing", "marts"]
 _COUNTS_ONLY = {"result_format": "BASIC", "exclude_unexpected_values": True, "partial_unexpected_count": 0}
 
 _KNOWN_USERS = "select * from landing.events where user_id is not null"
+#: Events of known users that no earlier day had: they must leave new versions in every mart made of events.
+_NEW_EVENTS = """
+select 1 from landing.events where user_id is not null and ds >= date '{start}' and ds < date '{end}'
+and event_id not in (select event_id from landing.events where ds < date '{start}')
+"""
 #: What must make rows in a mart: `(landing tables, the rows in SQL)`. An empty mart is skipped only where there are none.
 _MART_NEEDS = {
     "user_features": (("events",), _KNOWN_USERS),
     "user_sequences": (("events",), _KNOWN_USERS),
+    "user_daily": (("events",), _KNOWN_USERS),
     "item_features": (("items", "events"), "select item_id from landing.items union all select item_id from landing.events"),
     "trait_labels": (("user_traits",), "select * from landing.user_traits"),
     "next_purchase_labels": (
@@ -64,7 +70,7 @@ def check(stage: Stage, start: date, end: date) -> GateReport:
     check_window(start, end)
     settings = get_settings()
     with open_warehouse() as connection:
-        inspections, skipped = _landing(connection, start, end) if stage == "landing" else _marts(connection)
+        inspections, skipped = (_landing if stage == "landing" else _marts)(connection, start, end)
     context = open_context(settings.quality_dir)
     results = {}
     with open_datasource(context, settings.warehouse) as warehouse:
@@ -86,34 +92,52 @@ def check(stage: Stage, start: date, end: date) -> GateReport:
 
 
 def _landing(connection: "duckdb.DuckDBPyConnection", start: date, end: date) -> tuple[list[_Inspection], Mapping[str, str]]:
-    """Every table that the ledger has a day of in the window, then the ledger itself."""
-    from quality.suites import landing_suite, quarantine_suite
+    """Every table of which the ledger has rows in the window, then the ledger itself, where released rows are no longer in quarantine."""
+    from quality.suites import judged, landing_key, landing_suite, quarantine_suite
 
     inside = f"where ds >= date '{start}' and ds < date '{end}'"
-    counts = "sum(rows_in)::bigint as rows_in, sum(quarantined)::bigint as quarantined"
-    ledger = f"select landing_table, {counts} from landing._loads {inside} group by landing_table"
+    ledger = f"""
+        select landing_table, sum(rows_in)::bigint as rows_in, (sum(quarantined) - any_value(coalesce(released, 0)))::bigint as quarantined
+        from landing._loads
+        left join (
+            select landing_table, count(*) as released from quarantine.rows {inside} and id in (select id from quarantine.releases)
+            group by landing_table
+        ) using (landing_table)
+        {inside} group by landing_table
+    """
     loads = {table: (rows_in, quarantined) for table, rows_in, quarantined in connection.execute(f"{ledger} order by 1").fetchall()}
-    inspections = [
-        _Inspection(f"landing.{name}", f"select * from landing.{name} {inside}", landing_suite(table, end))
-        for name, table in LANDING.items()
-        if name in loads
-    ]
     absent = _absent(connection)
-    skipped = {f"landing.{name}": absent.get(name, "no day of it in this window") for name in LANDING if name not in loads}
-    return [*inspections, _Inspection("landing._loads", ledger, quarantine_suite(loads))], skipped
+    inspections, skipped = [], {}
+    for name, table in LANDING.items():
+        if loads.get(name, (0, 0))[0]:
+            query = judged(f"select * from landing.{name} {inside}", landing_key(table), {})
+            inspections.append(_Inspection(f"landing.{name}", query, landing_suite(table, end)))
+        else:
+            skipped[f"landing.{name}"] = absent.get(
+                name, "no row of it came in this window" if name in loads else "no day of it in this window"
+            )
+    ledger_suite = _Inspection("landing._loads", judged(ledger, ("landing_table",), {}), quarantine_suite(loads))
+    return [*inspections, ledger_suite], skipped
 
 
-def _marts(connection: "duckdb.DuckDBPyConnection") -> tuple[list[_Inspection], Mapping[str, str]]:
-    """Every mart of the contract that has rows, or should have."""
-    from quality.suites import mart_columns, mart_suite
+def _marts(connection: "duckdb.DuckDBPyConnection", start: date, end: date) -> tuple[list[_Inspection], Mapping[str, str]]:
+    """Every mart of the contract that has rows, or should have: where its rows have versions, those that the window built."""
+    from quality.suites import MART_KEYS, judged, mart_checks, mart_columns, mart_suite
 
     absent = _absent(connection)
     there = {name for (name,) in connection.execute("select table_name from duckdb_tables() where schema_name = 'marts'").fetchall()}
     inspections, skipped = [], {}
     for mart, columns in mart_columns().items():
         tables, needed = _MART_NEEDS[mart]
-        if mart not in there or _any(connection, f"select * from marts.{mart}") or _any(connection, needed):
-            inspections.append(_Inspection(f"marts.{mart}", f"select * from marts.{mart}", mart_suite(mart, columns)))
+        built = f"select * from marts.{mart}"
+        if "created_at" in columns and mart in there and _any(connection, f"{built} where created_at <= timestamp '{start}'"):
+            built += f" where created_at > timestamp '{start}'"
+            needed = _NEW_EVENTS.format(start=start, end=end) if "events" in tables else "select 1 where false"
+        if mart not in there or _any(connection, built) or _any(connection, needed):
+            rows = judged(built, MART_KEYS[mart], mart_checks(mart, columns))
+            inspections.append(_Inspection(f"marts.{mart}", rows, mart_suite(mart, columns)))
+        elif "where" in built:
+            skipped[f"marts.{mart}"] = "this window changed nothing in it"
         else:
             reasons = [f"{table}: {absent.get(table, 'not enough of it delivered yet')}" for table in tables]
             skipped[f"marts.{mart}"] = "; ".join(reasons)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from great_expectations.core import ExpectationSuiteValidationResult
+    from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
     from great_expectations.data_context import EphemeralDataContext
 
 
@@ -70,8 +70,9 @@ def _raised(exception_info: Mapping[str, Any]) -> bool:
 def rule_results(table: str, result: "ExpectationSuiteValidationResult") -> list[RuleResult]:
     """Every rule of one suite, in the order of their names."""
     rules = []
+    observed = {_meta(judged)["rule"]: judged.result.get("observed_value") for judged in result.results}
     for judged in result.results:
-        meta = judged.expectation_config.meta  # type: ignore[union-attr]
+        meta, passed = _meta(judged), bool(judged.success)
         if _raised(judged.exception_info):
             count = None
         elif meta["rule"] == "has_rows":
@@ -79,10 +80,17 @@ def rule_results(table: str, result: "ExpectationSuiteValidationResult") -> list
         elif meta["rule"] == "columns_as_in_contract":
             mismatched = judged.result.get("details", {}).get("mismatched", {})
             count = sum(len(names) for names in mismatched.values())
+        elif meta["rule"].startswith("one_row_per_"):  # what is observed is the share of distinct keys, 0 in an empty table
+            count = round((1 - judged.result["observed_value"]) * observed["has_rows"])
+            passed = count == 0
         else:
             count = meta.get("count", judged.result["unexpected_count"])
-        rules.append(RuleResult(meta.get("table", table), meta["rule"], bool(judged.success), count))
+        rules.append(RuleResult(meta.get("table", table), meta["rule"], passed, count))
     return sorted(rules, key=lambda rule: (rule.table, rule.rule))
+
+
+def _meta(judged: "ExpectationValidationResult") -> Mapping[str, Any]:
+    return judged.expectation_config.meta  # type: ignore[union-attr,return-value]
 
 
 def store_report(report: GateReport, results_dir: Path) -> None:

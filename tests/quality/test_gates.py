@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from quality.errors import GateFailed, SuiteIncomplete, WindowInvalid
 from quality.gates import _MART_NEEDS, check
 from quality.load import load_window
+from quality.quarantine import open_rows, release
 from quality.results import RuleResult
 from quality.warehouse import open_warehouse
 from settings import ROOT, get_settings
@@ -52,10 +54,11 @@ def _make_marts() -> None:
     from quality.suites import mart_columns
 
     values = {"bigint": "1", "double precision": "0.5", "timestamp": "timestamp '2024-05-02'", "boolean": "true", "varchar": "'u1'"}
+    values |= {f"{kind}[]": f"[{value}]" for kind, value in values.items()}
     statements = ["create schema marts"]
     for mart, columns in mart_columns().items():
         statements.append(f"create table marts.{mart} ({', '.join(f'{name} {kind}' for name, kind in columns.items())})")
-        statements.append(f"insert into marts.{mart} select {', '.join(values.get(kind, '[]') for kind in columns.values())}")
+        statements.append(f"insert into marts.{mart} select {', '.join(values[kind] for kind in columns.values())}")
     _execute(*statements)
 
 
@@ -93,7 +96,7 @@ def test_every_kind_of_landing_rule_stops_the_gate_by_table_rule_and_count(house
         ("landing.events", "quantity_in_range", 1),
         ("landing.events", "rating_in_range", 1),
         ("landing.users", "user_id_not_null", 1),
-        ("landing.items", "one_row_per_ds_item_id", 2),
+        ("landing.items", "one_row_per_ds_item_id", 1),
         ("landing.orders", "has_rows", 0),
         ("landing.reviews", "columns_as_in_contract", 1),
         ("landing.campaign_exposures", "propensity_in_range", 1),
@@ -131,7 +134,7 @@ def test_what_was_not_delivered_is_skipped_by_name_with_the_reason(house: Path) 
     load_window(house / "landing", DAY, NEXT_DAY)
     report = check("landing", DAY, NEXT_DAY)
     assert report.skipped["landing.orders"] == "the publisher has no orders"
-    assert report.skipped["landing.users"] == "no day of it in this window"
+    assert report.skipped["landing.users"] == "no row of it came in this window"
     assert "  landing.orders: skipped, the publisher has no orders" in report.as_text()
 
 
@@ -160,7 +163,7 @@ def test_sound_marts_pass_and_every_kind_of_mart_rule_stops_the_gate(house: Path
         ("marts.user_features", "views_30d_not_null", 1),
         ("marts.user_features", "active_days_30d_in_range", 1),
         ("marts.user_sequences", "features_at_at_most_created_at", 2),
-        ("marts.user_sequences", "one_row_per_user_id_features_at_created_at", 2),
+        ("marts.user_sequences", "one_row_per_user_id_features_at_created_at", 1),
         ("marts.item_features", "buyers_30d_in_range", 1),
         ("marts.item_features", "price_in_range", 1),
         ("marts.item_features", "item_id_not_null", 1),
@@ -179,6 +182,53 @@ def test_an_empty_mart_is_skipped_only_where_the_shop_has_nothing_for_it(house: 
     assert {rule.table for rule in report.rules} == {"marts.item_features"}
     assert report.skipped["marts.trait_labels"] == "user_traits: no folder user_traits/ in the delivery"
     assert set(report.skipped) == {f"marts.{mart}" for mart in _MART_NEEDS} - {"marts.item_features"}
+
+
+def test_the_marts_gate_judges_the_versions_that_the_window_built_and_demands_them_where_events_came(house: Path) -> None:
+    write_day(house, "events", [VALID["events"]])
+    write_day(house, "events", [row("events", event_id="e2", quantity=3.0)], ds=NEXT_DAY)
+    load_window(house / "landing", DAY, NEXT_DAY)
+    load_window(house / "landing", NEXT_DAY, NEXT_DAY + timedelta(days=1))
+    _make_marts()  # versions known on the second of May, from the events of the first
+    older = "update marts.user_sequences set created_at = '2024-05-01', features_at = '2024-05-01', event_prices = ['nan'::double]"
+    _execute(older)
+    assert ("marts.user_sequences", "has_rows", 0) in _broken("marts")  # the events of the first of May left no version
+    newer = "select * replace (timestamp '2024-05-02' as created_at, [1.0] as event_prices) from marts.user_sequences"
+    _execute(f"insert into marts.user_sequences {newer}")
+    assert check("marts", DAY, NEXT_DAY).broken == ()
+    _execute("delete from landing.events", "delete from marts.user_sequences where created_at = '2024-05-02'")
+    assert check("marts", DAY, NEXT_DAY).skipped["marts.user_sequences"] == "this window changed nothing in it"
+
+
+FOOLING = {
+    "lists_of_different_lengths": ("event_types = []", {("event_types_aligned", 1)}),
+    "null_lists": ("event_times_us = null", {("event_times_us_not_null", 1), ("event_times_us_aligned", 1)}),
+    "lists_all_empty": (
+        "event_item_ids = [], event_types = [], event_times_us = [], event_prices = [], event_categories = []",
+        {("event_item_ids_not_empty", 1)},
+    ),
+    "nan_in_a_list": ("event_prices = ['nan'::double]", {("event_prices_finite", 1)}),
+    "infinity_in_a_list": ("event_prices = ['inf'::double]", {("event_prices_finite", 1)}),
+    "null_in_a_list": ("event_prices = [null::double]", {("event_prices_finite", 1)}),
+}
+
+
+@pytest.mark.parametrize("trick", FOOLING)
+def test_no_list_fools_the_gate(house: Path, trick: str) -> None:
+    _load_valid(house, *LANDING)
+    _make_marts()
+    change, expected = FOOLING[trick]
+    _execute(f"update marts.user_sequences set {change}")
+    assert {(rule, count) for table, rule, count in _broken("marts") if table == "marts.user_sequences"} == expected
+
+
+def test_released_rows_are_no_longer_held_against_their_table(house: Path) -> None:
+    write_day(house, "events", [*(row("events", event_id=f"b{n}", quantity=-1.0) for n in range(6)), row("events", event_id="good")])
+    load_window(house / "landing", DAY, NEXT_DAY)
+    assert _broken("landing") == {("landing.events", "quarantined_at_most_5%", 6)}
+    release([waiting.id for waiting in open_rows()], {"quantity": "1"})
+    load_window(house / "landing", DAY, NEXT_DAY)
+    assert check("landing", DAY, NEXT_DAY).broken == ()
 
 
 def test_a_mart_that_does_not_exist_does_not_pass(house: Path) -> None:
