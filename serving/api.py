@@ -14,8 +14,8 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from fastapi.templating import Jinja2Templates
 from pydantic import BaseModel, Field
 
+from serving import events, portraits
 from serving import offers as marketing
-from serving import portraits
 from serving.errors import BadRequest, ConsumerError, NotServed, UnknownUser
 from serving.recommend import Recommendations, recommend
 from serving.shop_front import front
@@ -91,6 +91,9 @@ def recommendations_as_json(answer: Recommendations) -> dict[str, Any]:
     """One flat object per item."""
     items = [{"rank": place.rank, **asdict(place.card), "score": place.score} for place in answer.items]
     return asdict(answer) | {"items": items}
+
+
+app.post(events.PATH, **events.DESCRIPTION)(events.post_events)
 
 
 @app.get("/", response_class=HTMLResponse, include_in_schema=False)
