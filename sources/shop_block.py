@@ -15,7 +15,7 @@ import pyarrow as pa
 from sources.files import landing_table, merge_counts, split_days, write_parquet
 from sources.shop_calendar import DAY, as_days, as_times
 from sources.shop_campaigns import CAMPAIGNS, campaign_truth, exposures_table, run_campaign
-from sources.shop_catalogue import Catalogue, attributes_table, brand_names, items_table, make_catalogue
+from sources.shop_catalogue import BRANDS_A_TOP, STYLES, TOPS, Catalogue, attributes_table, brand_names, items_table, make_catalogue
 from sources.shop_credit import applications_table, credit_truth, make_applications
 from sources.shop_dirt import SHARE_LATE, Delivered, spoil
 from sources.shop_fraud import bot_events, chargebacks_table, choose_suspects, fraud_events, fraud_truth, make_orders, orders_table
@@ -105,7 +105,7 @@ def write_block(world: World, staged: Path, block: int) -> tuple[Counts, dict[st
         "chargebacks": chargebacks_table(orders, block, end),
     }
     truth = {
-        "users": _users_truth(people),
+        "users": _users_truth(people, world.brands),
         "tastes": _tastes_truth(people, start, end),
         "campaign": pa.concat_tables([campaign_truth(campaign, people) for campaign in campaigns]),
         "credit": credit_truth(applications, people, block),
@@ -148,13 +148,18 @@ def _told(numbers: np.ndarray, unit: int = 1) -> pa.Array:
     return pa.array(numbers / float(unit), mask=numbers == 0)
 
 
-def _users_truth(people: People) -> pa.Table:
+def _users_truth(people: People, brands: list[str]) -> pa.Table:
+    """Traits, what is liked best (a brand in each top category, a style, a price level), and how people behave."""
+    best = people.brand_taste.reshape(len(people), -1, BRANDS_A_TOP).argmax(axis=2) + np.arange(len(TOPS)) * BRANDS_A_TOP
+    liked = pa.array(brands).take(pa.array(best.ravel()))
     columns = {
         "user_id": user_ids(people.numbers),
         "gender": GENDERS[people.gender],
         "age_band": AGE_BANDS[people.age],
         "city_tier": TIERS[CITY_TIER[people.city]],
         "visit_rate": people.visit_rate,
+        "brands": pa.FixedSizeListArray.from_arrays(liked, len(TOPS)).cast(pa.list_(pa.string())),
+        "style": pa.array(STYLES).take(pa.array(people.style_taste.argmax(axis=1))),
         "price_taste": people.price_taste,
         "impulse": people.impulse,
         "changes_at": pa.array(as_times(people.changes_at), mask=~people.is_abrupt),
