@@ -1,7 +1,9 @@
 """Every Feast object, generated from the mart contract: the only file that `feast apply` imports (`.feastignore` lists the rest).
 
-The views' ttl is unlimited: a row stands on every day on which a feature changes, so the newest row stays right until the next one, however
-old it is. Windows that have run empty have a row that says so.
+The views' ttl is unlimited unless the contract gives one (`meta.feast.ttl_days`): a row stands on every day on which a feature changes, so
+the newest row stays right until the next one, however old it is, and windows that have run empty have a row that says so. A ttl would only
+turn a customer who has been silent for long, and is known to be, into an unknown one. It is for views that somebody must refresh, whose old
+rows are wrong rather than quiet. Where there is one, the online stores enforce it at read and frames at the label's time.
 """
 
 from datetime import timedelta
@@ -39,7 +41,8 @@ def _view(mart: Mart, entity: Entity) -> FeatureView:
     )
     key = Field(name=mart.key, dtype=String)  # named here, so that Feast need not read a file to infer it
     fields = [Field(name=column.name, dtype=FEAST_TYPES[column.kind], description=column.meaning) for column in mart.features]
-    return FeatureView(name=mart.name, entities=[entity], ttl=UNLIMITED, schema=[key, *fields], source=source, description=mart.meaning)
+    ttl = UNLIMITED if mart.ttl_days is None else timedelta(days=mart.ttl_days)
+    return FeatureView(name=mart.name, entities=[entity], ttl=ttl, schema=[key, *fields], source=source, description=mart.meaning)
 
 
 def feast_objects() -> list[FeastObject]:

@@ -1,19 +1,22 @@
 """Point-in-time frames, as known: a row asked for as of t was counted up to t and had become known by t.
 
-Of the rows with `features_at <= t` and `created_at <= t` the newest `features_at` wins, then the newest `created_at`. Feast's own
+Of the rows with `features_at <= t` and `created_at <= t` the newest `features_at` wins, then the newest `created_at`; past the view's ttl
+it is unknown. Both conditions together say `greatest(features_at, created_at) <= t`, so once the rows are gone that can never win (a newer
+version was known no later: only corrections of older days are such), one `asof join` of the keys finds the winner, and a hash join its
+values. That grows with labels plus rows, not with labels times a user's rows, and DuckDB spills both to disk. Feast's own
 `get_historical_features(filter_by_created_timestamp=True)` picks the same rows (a test compares), but carries every array through its
-inequality join (13 s where this takes 2), returns rows in any order and drops columns that end in `_y`. So the join is done here in
-DuckDB: first which row wins, by its keys alone, then the values of the winners.
+inequality join, returns rows in any order and drops columns that end in `_y`.
 """
 
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pandas as pd
 
 from feature_repo.contract import CREATED_AT, FEATURES_AT, Mart, mart, service, service_entity, views
-from feature_repo.published import from_clause
+from feature_repo.published import connect, from_clause
 
 LABEL_TIME = "event_timestamp"
 
@@ -25,31 +28,74 @@ def training_frame(service_name: str, labels: pd.DataFrame) -> pd.DataFrame:
     order, their index and the given columns stay as they are; duplicates are allowed. Where nothing was known, features are null (NaN for
     numbers). Lists are numpy arrays. Raises ValueError where a column is missing, taken by a feature, or a time is null.
     """
-    key = f"{service_entity(service_name)}_id"
-    features = [feature for chosen in service(service_name).values() for feature in chosen]
-    if missing := [name for name in (key, LABEL_TIME) if name not in labels.columns]:
-        raise ValueError(f"Labels must have the columns ['{key}', '{LABEL_TIME}']. Received {list(labels.columns)}. Add {missing}.")
-    if taken := [name for name in labels.columns if name in features]:
-        raise ValueError(
-            f"A label column must not have a feature's name. Received {taken} for {service_name}. Rename it, e.g. 'label_{taken[0]}'."
-        )
+    key, features = _check_columns(service_name, list(labels.columns))
     times = pd.to_datetime(labels[LABEL_TIME], utc=True).dt.tz_localize(None).astype("datetime64[us]")
-    if times.isna().any():
-        raise ValueError(f"Every label must have a time. Received {int(times.isna().sum())} null values of {LABEL_TIME}. Drop those rows.")
-
-    with duckdb.connect() as connection:
+    _check_times(int(times.isna().sum()))
+    with connect() as connection:
         connection.register(
             "asked", pd.DataFrame({"label": range(len(labels)), key: labels[key].astype(str).to_numpy(), "t": times.to_numpy()})
         )
-        found = [_fetch(connection, _as_known_query(mart(view), chosen)) for view, chosen in service(service_name).items()]
+        found = [
+            _fetch(connection, f"from ({_as_known_query(views()[view], chosen)}) order by label").drop(columns="label")
+            for view, chosen in service(service_name).items()
+        ]
     numbers = {
         c.name: "float64"
         for view in service(service_name)
-        for c in mart(view).features
+        for c in views()[view].features
         if c.kind in ("int", "float") and c.name in features
     }
     values = pd.concat(found, axis=1).astype(numbers)  # one dtype, whether or not a value is missing
     return pd.concat([labels.reset_index(drop=True), values], axis=1).set_axis(labels.index)
+
+
+def training_frame_to_parquet(service_name: str, labels: Path, out: Path) -> int:
+    """The frame of a Parquet file of labels as another Parquet file, for frames larger than memory; returns its rows.
+
+    The same columns, rows and order as `training_frame`, with null where nothing was known. Everything between the two files may lie in the
+    house's temporary folder; `out` appears when it is whole.
+    """
+    beside = out.with_suffix(".tmp")
+    with connect() as connection:
+        given = connection.from_parquet(str(labels))
+        key, _ = _check_columns(service_name, given.columns)
+        _check_times(given.filter(f"{LABEL_TIME} is null").aggregate("count(*)").fetchall()[0][0])
+        has_zone = "TIME ZONE" in str(given.types[given.columns.index(LABEL_TIME)])
+        t = f"{LABEL_TIME} at time zone 'UTC'" if has_zone else LABEL_TIME
+        numbered = f"select file_row_number as label, {key}::varchar as {key}, ({t})::timestamp as t"
+        connection.execute(f"create temp table asked as {numbered} from read_parquet($1, file_row_number = true)", [str(labels)])
+        names = []
+        for view, chosen in service(service_name).items():
+            connection.execute(f"create temp table known_{view} as {_as_known_query(views()[view], chosen)}")
+            names.append(f"known_{view}")
+        joined = " ".join(f"join {name} using (label)" for name in names)
+        everything = f"select * exclude (label, file_row_number) from numbered {joined} order by label"
+        given_rows = "select *, file_row_number as label from read_parquet($1, file_row_number = true)"
+        connection.execute(
+            f"copy (with numbered as ({given_rows}) {everything}) to '{str(beside).replace(chr(39), chr(39) * 2)}' (format parquet)",
+            [str(labels)],
+        )
+        rows = connection.execute("select count(*) from asked").fetchall()[0][0]
+    beside.replace(out)
+    return rows
+
+
+def _check_columns(service_name: str, columns: list[str]) -> tuple[str, list[str]]:
+    """The entity's key and the service's features, where labels with these columns can be joined to them."""
+    key = f"{service_entity(service_name)}_id"
+    features = [feature for chosen in service(service_name).values() for feature in chosen]
+    if missing := [name for name in (key, LABEL_TIME) if name not in columns]:
+        raise ValueError(f"Labels must have the columns ['{key}', '{LABEL_TIME}']. Received {columns}. Add {missing}.")
+    if taken := [name for name in columns if name in features]:
+        raise ValueError(
+            f"A label column must not have a feature's name. Received {taken} for {service_name}. Rename it, e.g. 'label_{taken[0]}'."
+        )
+    return key, features
+
+
+def _check_times(without: int) -> None:
+    if without:
+        raise ValueError(f"Every label must have a time. Received {without} null values of {LABEL_TIME}. Drop those rows.")
 
 
 def _fetch(connection: duckdb.DuckDBPyConnection, query: str, **parameters: Any) -> pd.DataFrame:
@@ -58,42 +104,58 @@ def _fetch(connection: duckdb.DuckDBPyConnection, query: str, **parameters: Any)
 
 
 def _as_known_query(view: Mart, features: tuple[str, ...]) -> str:
+    """SQL: for every row of `asked` (label, key, t), its label and the features known at t."""
     source, key = from_clause(view.name), view.key
+    alive = "true" if view.ttl_days is None else f"{FEATURES_AT} >= t - to_days({view.ttl_days})"
     return f"""
-        with winner as (
-            select label, {key}, max(row({FEATURES_AT}, {CREATED_AT})) as newest
-            from asked join {source} using ({key})
-            where {FEATURES_AT} <= t and {CREATED_AT} <= t
-            group by all
+        with corrections as (
+            select {key}, {FEATURES_AT}, {CREATED_AT}
+            from {source}
+            where {CREATED_AT} <> {FEATURES_AT} and {key} in (select {key} from asked)
         ),
-        won as (select label, winner.{key}, newest[1] as {FEATURES_AT}, newest[2] as {CREATED_AT} from asked left join winner using (label))
-        select {", ".join(features)}
-        from won
-        left join {source} using ({key}, {FEATURES_AT}, {CREATED_AT})
-        order by label
+        never_newest as (
+            select distinct {key}, older.{FEATURES_AT}, older.{CREATED_AT}
+            from corrections as older join {source} as newer using ({key})
+            where greatest(newer.{FEATURES_AT}, newer.{CREATED_AT}) <= greatest(older.{FEATURES_AT}, older.{CREATED_AT})
+                and row(newer.{FEATURES_AT}, newer.{CREATED_AT}) > row(older.{FEATURES_AT}, older.{CREATED_AT})
+        ),
+        winners as (
+            select {key}, {FEATURES_AT}, {CREATED_AT}, greatest({FEATURES_AT}, {CREATED_AT}) as known_from
+            from {source} anti join never_newest using ({key}, {FEATURES_AT}, {CREATED_AT})
+        ),
+        won as (
+            select label, asked.{key}, case when {alive} then {FEATURES_AT} end as {FEATURES_AT}, {CREATED_AT}
+            from asked asof left join winners on asked.{key} = winners.{key} and t >= known_from
+        )
+        select label, {", ".join(features)}
+        from won left join {source} using ({key}, {FEATURES_AT}, {CREATED_AT})
     """
 
 
 def rows_as_of(view: str, as_of: datetime) -> pd.DataFrame:
     """The newest row of every entity as known at `as_of` (UTC): all columns of the view, sorted by key; times without zone."""
-    with duckdb.connect() as connection:
-        return _fetch(connection, newest_rows_query(mart(view)), as_of=naive_utc(as_of))
+    with connect() as connection:
+        return _fetch(connection, newest_rows_query(views()[view]), as_of=naive_utc(as_of))
 
 
 def newest_rows_query(view: Mart, changed: str = "true") -> str:
     """SQL, with the parameter `$as_of`, for the newest row as known of every entity that has a row for which `changed` holds."""
+    columns = ", ".join(column.name for column in view.columns)
+    keys = f"({view.key}, {FEATURES_AT}, {CREATED_AT})"
+    return f"select {columns} from {from_clause(view.name)} join ({newest_keys_query(view, changed)}) using {keys} order by {view.key}"
+
+
+def newest_keys_query(view: Mart, changed: str) -> str:
+    """The same rows' key and two times alone."""
     source, key = from_clause(view.name), view.key
     return f"""
-        with winner as (
+        select {key}, newest[1] as {FEATURES_AT}, newest[2] as {CREATED_AT}
+        from (
             select {key}, max(row({FEATURES_AT}, {CREATED_AT})) as newest
             from {source}
             where {FEATURES_AT} <= $as_of and {CREATED_AT} <= $as_of and {key} in (select {key} from {source} where {changed})
             group by {key}
-        ),
-        won as (select {key}, newest[1] as {FEATURES_AT}, newest[2] as {CREATED_AT} from winner)
-        select {", ".join(column.name for column in view.columns)}
-        from {source} join won using ({key}, {FEATURES_AT}, {CREATED_AT})
-        order by {key}
+        )
     """
 
 
@@ -102,7 +164,7 @@ def horizon() -> datetime | None:
 
     "Now" for the online store: what is served is what was known then.
     """
-    with duckdb.connect() as connection:
+    with connect() as connection:
         newest = [connection.execute(f"select max({CREATED_AT}) from {from_clause(name)}").fetchone() for name in views()]
     return max((row[0] for row in newest if row and row[0]), default=None)
 
@@ -116,7 +178,7 @@ def read_mart(name: str, start: date | None = None, end: date | None = None) -> 
         where ($start is null or {wanted.export} >= $start::timestamp) and ($end is null or {wanted.export} < $end::timestamp)
         order by all
     """
-    with duckdb.connect() as connection:
+    with connect() as connection:
         return _fetch(connection, query, start=start, end=end)
 
 

@@ -2,57 +2,113 @@
 
 Opened once and shared by threads. A read through Feast's `get_online_features` looks the service up in the registry every time; here that
 is done once.
+
+A row of `user_features` is written when something changes, so it is right until the next change *as far as the store was brought up to
+date*. A question about a later day is answered from `user_daily`: the windowed counters are summed over the days that lie in the window
+then (`windows_at.py`), so a user who has been silent for 20 days has no purchases in 7, although nothing was written since. Totals, newest
+times and category shares stay as they were counted.
 """
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from feature_repo.contract import FEATURES_AT, service, service_entity, views
-from feature_repo.store import open_store
+from feature_repo.contract import FEATURES_AT, service, views
+from feature_repo.frames import naive_utc
+from feature_repo.online_clock import is_expired, now
+from feature_repo.store import online_store, open_store
+from feature_repo.windows_at import windows_at
 
 if TYPE_CHECKING:
     from feast import FeatureView
-    from feast.protos.feast.types.Value_pb2 import Value
+
+WINDOWED = "user_features"
+DAILY = "user_daily"
+HORIZON_SECONDS = 1.0  # how long the store's horizon is remembered between reads
 
 
 class OnlineFeatures:
     """The online store of the current settings, by feature service."""
 
     def __init__(self) -> None:
-        from feast.protos.feast.types.EntityKey_pb2 import EntityKey
         from feast.protos.feast.types.Value_pb2 import Value
 
-        self._entity_key, self._value = EntityKey, Value
+        self._parse = Value.FromString
         self._store = open_store()
+        self._online = online_store(self._store)
         self._views: dict[str, FeatureView] = {}
+        self._horizon: tuple[float, datetime | None] = (float("-inf"), None)
 
-    def read(self, service_name: str, ids: Sequence[str]) -> list[dict[str, Any]]:
+    def read(self, service_name: str, ids: Sequence[str], as_of: datetime | None = None) -> list[dict[str, Any]]:
         """One dict per id, in order: every feature of the service, and `features_at`, the newest time any of its views counts to.
 
-        Numbers, strings and booleans are Python's; times are datetimes in UTC, in whole seconds (all that Feast's online type holds); lists
-        of strings are lists, lists of numbers numpy arrays. None stands where a value, or the whole entity, is unknown. Raises KeyError on
-        an unknown service and LookupError where the store was never applied.
+        Windowed counters are those of the last midnight before `as_of` (UTC), by default now by `settings.clock`; an `as_of` older than the
+        stored row gets the stored row. Rows past their view's ttl are unknown. Numbers, strings and booleans are Python's; times are
+        datetimes in UTC, in whole seconds (all that Feast's online type holds); lists of strings are lists, lists of numbers numpy arrays.
+        None stands where a value, or the whole entity, is unknown. Raises KeyError on an unknown service and LookupError where the store
+        was never applied.
         """
         chosen = service(service_name)
-        key = f"{service_entity(service_name)}_id"
-        keys = [self._entity_key(join_keys=[key], entity_values=[self._value(string_val=one)]) for one in ids]
-        empty: dict[str, Any] = {FEATURES_AT: None, **{feature: None for features in chosen.values() for feature in features}}
-        results = [dict(empty) for _ in ids]
-        if not keys:
-            return results
-        for view, features in chosen.items():
-            kinds = {column.name: column.kind for column in views()[view].features}
-            rows = self._store.provider.online_read(self._store.config, self._view(view), keys, list(features))
-            for result, (counted_to, values) in zip(results, rows, strict=True):
-                if values is None:
+        wanted = {self._view(name): list(features) for name, features in chosen.items()}
+        horizon = self._known_until()
+        at = naive_utc(as_of) if as_of is not None else now(lambda: horizon)
+        midnight = at.replace(hour=0, minute=0, second=0, microsecond=0) if at is not None else None
+        derives = WINDOWED in chosen and midnight is not None and (horizon is None or midnight > horizon)
+        asked = list(chosen)
+        if derives and DAILY not in chosen:
+            wanted[self._view(DAILY)] = [column.name for column in views()[DAILY].features]
+            asked.append(DAILY)
+        found = self._online.read_values(self._store.config, list(wanted.items()), ids) if ids else []
+        ttls = {view.name: view.ttl for view in wanted}
+        results = []
+        for one in range(len(ids)):
+            result: dict[str, Any] = {FEATURES_AT: None}
+            rows = {name: found[place][one] for place, name in enumerate(asked)}
+            for name, features in chosen.items():
+                counted_to, values = rows[name]
+                if counted_to is None or is_expired(counted_to, ttls[name], at):
+                    result |= dict.fromkeys(features)
                     continue
-                result[FEATURES_AT] = max(filter(None, (result[FEATURES_AT], counted_to)))
-                for feature in features:
-                    result[feature] = _plain(values.get(feature), kinds[feature])
+                result[FEATURES_AT] = max(filter(None, (result[FEATURES_AT], counted_to.replace(tzinfo=UTC))))
+                result |= self._plain(name, features, values)
+                if name == WINDOWED and derives and midnight is not None and midnight > counted_to:
+                    result |= self._windows(features, rows[DAILY], midnight)
+            results.append(result)
         return results
+
+    def _windows(self, features: Sequence[str], daily: tuple[datetime | None, dict[str, bytes]], midnight: datetime) -> dict[str, Any]:
+        if daily[0] is None:
+            return {}
+        lists = self._plain(DAILY, [column.name for column in views()[DAILY].features], daily[1])
+        derived = windows_at(lists, midnight)
+        return {name: derived[name] for name in features if name in derived}
+
+    def _plain(self, view: str, features: Sequence[str], values: dict[str, bytes]) -> dict[str, Any]:
+        kinds = {column.name: column.kind for column in views()[view].features}
+        result: dict[str, Any] = {}
+        for feature in features:
+            serialised = values.get(feature)
+            if not serialised:  # a value that is not set has no bytes
+                result[feature] = None
+                continue
+            value, kind = self._parse(serialised), kinds[feature]
+            inner = getattr(value, value.WhichOneof("val"))
+            if kind == "timestamp":
+                inner = datetime.fromtimestamp(inner, UTC)
+            elif kind == "string_list":
+                inner = list(inner.val)
+            elif kind in ("int_list", "float_list"):
+                inner = np.array(inner.val, dtype=np.int64 if kind == "int_list" else np.float64)
+            result[feature] = inner
+        return result
+
+    def _known_until(self) -> datetime | None:
+        if time.monotonic() - self._horizon[0] > HORIZON_SECONDS:
+            self._horizon = (time.monotonic(), self._online.horizon(self._store.config))
+        return self._horizon[1]
 
     def _view(self, name: str) -> "FeatureView":
         from feast.errors import FeatureViewNotFoundException
@@ -66,17 +122,3 @@ class OnlineFeatures:
                     f"A view must be registered before it is read. Found no {name} in {registry}. Run feature_repo.store.apply first."
                 ) from None
         return self._views[name]
-
-
-def _plain(value: "Value | None", kind: str) -> Any:
-    held = value.WhichOneof("val") if value is not None else None
-    if value is None or held is None:
-        return None
-    inner = getattr(value, held)
-    if kind == "timestamp":
-        return datetime.fromtimestamp(inner, UTC)
-    if kind == "string_list":
-        return list(inner.val)
-    if kind in ("int_list", "float_list"):
-        return np.array(inner.val, dtype=np.int64 if kind == "int_list" else np.float64)
-    return inner

@@ -1,12 +1,10 @@
-"""Opens this house's Feast store: DuckDB over published Parquet offline, SQLite online, and an SQL registry.
+"""Opens this house's Feast store: DuckDB over published Parquet offline, SQLite or Redis online, and an SQL registry.
 
-`feature_store.yaml` takes its paths from `PORTRAIT_HOME`. In this process the value comes from the settings and the environment is left
-alone; a subprocess (`feast -c feature_repo serve`) gets `environment()`.
+`feature_store.yaml` takes the house and the class of the online store from the environment. In this process the values come from the
+settings and the environment is left alone; a subprocess (`feast -c feature_repo serve`) gets `environment()`.
 """
 
 import os
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
@@ -18,11 +16,21 @@ from settings import ROOT, get_settings
 if TYPE_CHECKING:
     from feast import FeatureStore
 
+    from feature_repo.online_redis import PortraitRedisOnlineStore
+    from feature_repo.online_sqlite import PortraitSqliteOnlineStore
+
 REPOSITORY = Path(__file__).resolve().parent
 
 
+ONLINE_STORES = {
+    "sqlite": "feature_repo.online_sqlite.PortraitSqliteOnlineStore",
+    "redis": "feature_repo.online_redis.PortraitRedisOnlineStore",
+}
+
+
 def _house() -> dict[str, str]:
-    return {"PORTRAIT_HOME": str(get_settings().home.resolve())}
+    settings = get_settings()
+    return {"PORTRAIT_HOME": str(settings.home.resolve()), "PORTRAIT_ONLINE_STORE_CLASS": ONLINE_STORES[settings.online_store]}
 
 
 def environment() -> dict[str, str]:
@@ -52,6 +60,9 @@ def apply() -> "FeatureStore":
 
     store = open_store()
     store.apply(feast_objects())
-    with closing(sqlite3.connect(store.config.online_store.path)) as online:
-        online.execute("pragma journal_mode = wal")  # kept in the file: readers go on while a window is written
     return store
+
+
+def online_store(store: "FeatureStore") -> "PortraitSqliteOnlineStore | PortraitRedisOnlineStore":
+    """The online store behind a Feast store: Feast's interface, and ours beside it (`write_arrow`, `read_values`, `forget`, `horizon`)."""
+    return store.provider.online_store  # type: ignore[return-value]

@@ -30,8 +30,8 @@ def test_a_materialised_store_is_equal(shop: Path) -> None:
     report = check_parity()
     assert report.as_of == day(5)
     assert report.entities == {"recommender_v1": 1, "portrait_v1": 2, "uplift_v1": 2, "user_v1": 2, "item_v1": 1}
-    assert report.values["user_v1"] == 2 * (29 + 5 + 1)
-    assert "user_v1: 2 entities, 70 values" in report.as_text()
+    assert report.values["user_v1"] == 2 * (29 + 5 + 9 + 1)
+    assert "user_v1: 2 entities, 88 values" in report.as_text()
 
 
 def test_an_unknown_user_is_null_on_both_sides(shop: Path) -> None:
