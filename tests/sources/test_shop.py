@@ -24,6 +24,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Pa
     assert file_bytes(tmp_path / "one") != file_bytes(tmp_path / "three")
 
 
+@pytest.mark.slow
 def test_any_number_of_processes_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(shop, "BLOCK_USERS", 40)
     for workers in (1, 3):

@@ -33,7 +33,7 @@ def test_two_in_five_declare_their_traits_and_tell_the_truth(clean_shop: Shop):
 
 
 def test_events_are_drawn_from_the_tastes_of_the_truth(clean_shop: Shop):
-    """Of a customer with many views, the shares of top categories are near the taste in the middle of the window, and not near another's."""
+    """The shares of top categories in many views are near the customer's taste in the middle of the window, and not near another's."""
     views = clean_shop.known_events.query("event_type == 'view'")
     counts = pd.crosstab(views["user_id"], views["top"])[list(TOPS)]
     counts = counts[(counts.sum(axis=1) >= 60) & ~counts.index.isin(clean_shop.truth("bots")["user_id"])]
