@@ -92,8 +92,9 @@ def check(stage: Stage, start: date, end: date) -> GateReport:
 
 
 def _landing(connection: "duckdb.DuckDBPyConnection", start: date, end: date) -> tuple[list[_Inspection], Mapping[str, str]]:
-    """Every table of which the ledger has rows in the window, then the ledger itself, where released rows are no longer in quarantine."""
-    from quality.suites import judged, landing_key, landing_suite, quarantine_suite
+    """Every table of which the ledger has rows in the window, the ledger (without released rows), days against days before."""
+    from quality.distribution import compare
+    from quality.suites import comparison_suite, judged, landing_key, landing_suite, quarantine_suite
 
     inside = f"where ds >= date '{start}' and ds < date '{end}'"
     ledger = f"""
@@ -116,8 +117,12 @@ def _landing(connection: "duckdb.DuckDBPyConnection", start: date, end: date) ->
             skipped[f"landing.{name}"] = absent.get(
                 name, "no row of it came in this window" if name in loads else "no day of it in this window"
             )
-    ledger_suite = _Inspection("landing._loads", judged(ledger, ("landing_table",), {}), quarantine_suite(loads))
-    return [*inspections, ledger_suite], skipped
+    inspections.append(_Inspection("landing._loads", judged(ledger, ("landing_table",), {}), quarantine_suite(loads)))
+    judgement = compare(connection, start, end)
+    if judgement.comparisons:
+        query = judged(f"select * from landing._comparisons {inside}", ("landing_table", "ds", "rule"), {})
+        inspections.append(_Inspection("landing._comparisons", query, comparison_suite(judgement)))
+    return inspections, skipped | dict(judgement.skipped)
 
 
 def _marts(connection: "duckdb.DuckDBPyConnection", start: date, end: date) -> tuple[list[_Inspection], Mapping[str, str]]:

@@ -22,6 +22,7 @@ from quality.delivered import (
 )
 from quality.errors import DeliveryRefused
 from quality.ledger import LoadReport, TableLoad, accounted, record
+from quality.profile import store_profile
 from quality.quarantine import remember_releases
 from quality.repairs import add_functions
 from quality.row_rules import SUPERSEDED
@@ -105,6 +106,7 @@ def _replace_table(connection: "duckdb.DuckDBPyConnection", table: LandingTable,
     _stage(connection, table, files)
     _accept(connection, table)
     record(connection, table, start, end)
+    store_profile(connection, table, start, end)
 
 
 def _stage(connection: "duckdb.DuckDBPyConnection", table: LandingTable, files: list[DayFile]) -> None:

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RuleResult:
-    """One rule on one table; `count` is the rows that break it (for `has_rows`, the rows there are; null where it could not be judged)."""
+    """One rule on one table; `count` is the rows that break it (for `has_rows`, the rows there are; for days against days before,
+    the days; null where it could not be judged). `detail` says more where counts and shares can."""
 
     table: str
     rule: str
     passed: bool
     count: int | None
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,9 @@ class GateReport:
 
 
 def described(rule: RuleResult) -> str:
-    """`marts.user_features: events_7d_in_range (3 rows)`."""
-    return f"{rule.table}: {rule.rule} ({'could not be judged' if rule.count is None else f'{rule.count} rows'})"
+    """`marts.user_features: events_7d_in_range (3 rows)`; of days against days before, which days and what was expected."""
+    found = "could not be judged" if rule.count is None else rule.detail or f"{rule.count} rows"
+    return f"{rule.table}: {rule.rule} ({found})"
 
 
 def without_values(result: "ExpectationSuiteValidationResult") -> "ExpectationSuiteValidationResult":
@@ -85,7 +88,7 @@ def rule_results(table: str, result: "ExpectationSuiteValidationResult") -> list
             passed = count == 0
         else:
             count = meta.get("count", judged.result["unexpected_count"])
-        rules.append(RuleResult(meta.get("table", table), meta["rule"], passed, count))
+        rules.append(RuleResult(meta.get("table", table), meta["rule"], passed, count, meta.get("detail", "")))
     return sorted(rules, key=lambda rule: (rule.table, rule.rule))
 
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import yaml
 
+from quality.distribution import Comparison, Judgement
 from quality.engine import RowColumn, gx, gxe
 from quality.errors import SuiteIncomplete
 from quality.row_rules import ALLOWED, RANGES, SHOP_OPENED
@@ -39,6 +40,9 @@ _MART_TIME_ORDER = (("features_at", "created_at"), ("label_at", "known_at"))
 _NEVER_EMPTY = ("user_sequences", "user_daily")
 _WINDOWS = ("7d", "30d", "90d", "total")
 _MOST = 1e9  # counts and sums beyond this are absurd
+
+#: So many days of a broken comparison are told.
+_DETAILS = 3
 
 #: A table may have this share of a window's rows in quarantine, or this many rows where that is more: one bad row in ten is no verdict.
 QUARANTINE_SHARE = 0.05
@@ -121,6 +125,27 @@ def quarantine_suite(loads: Mapping[str, tuple[int, int]]) -> gx.ExpectationSuit
             )
         )
     return gx.ExpectationSuite(name="landing._loads", expectations=rules)
+
+
+def comparison_suite(judgement: Judgement) -> gx.ExpectationSuite:
+    """The suite of `landing._comparisons` over a window: no day of a table lies beyond a limit of `quality/distribution.py`."""
+    columns = ("landing_table", "ds", "rule", "part", "excess")
+    rules = _always(columns, columns[:3], set(columns))
+    alarms: dict[tuple[str, str], list[Comparison]] = {}
+    for comparison in judgement.comparisons:
+        beyond = alarms.setdefault((comparison.table, comparison.rule), [])
+        beyond += [comparison] if comparison.excess > 1 else []
+    for (table, rule), beyond in alarms.items():
+        detail = "; ".join(f"{alarm.ds}: {alarm.detail}" for alarm in beyond[:_DETAILS])
+        rules.append(
+            gxe.ExpectColumnValuesToBeBetween(
+                column="excess",
+                max_value=1,
+                row_condition=(RowColumn("landing_table") == table) & (RowColumn("rule") == rule),
+                meta={"rule": f"{rule}_as_before", "table": f"landing.{table}", "detail": detail},
+            )
+        )
+    return gx.ExpectationSuite(name="landing._comparisons", expectations=rules)
 
 
 def mart_checks(mart: str, columns: Mapping[str, str]) -> dict[str, str]:

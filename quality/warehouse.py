@@ -33,6 +33,7 @@ MEMORY_LIMIT = "3GB"
 
 #: `_loads` accounts for every row of every day that was loaded, days on which nothing came included; `repaired` is JSON `{repair: rows}`.
 #: `_absent` says why a table has never been delivered; `releases` which quarantined rows were fixed and released.
+#: `_profiles` (`quality/profile.py`), `_comparisons` and `_references` (`quality/distribution.py`) are for comparing days.
 _BOOKS = """
 create schema if not exists landing;
 create schema if not exists quarantine;
@@ -43,6 +44,9 @@ create table if not exists landing._loads (
     repaired varchar
 );
 create table if not exists landing._absent (landing_table varchar, reason varchar);
+create table if not exists landing._profiles (landing_table varchar, ds date, metric varchar, part varchar, value double);
+create table if not exists landing._comparisons (landing_table varchar, ds date, rule varchar, part varchar, excess double);
+create table if not exists landing._references (landing_table varchar, start date, "end" date);
 """
 
 

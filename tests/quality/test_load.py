@@ -26,7 +26,7 @@ THIRD_DAY = date(2024, 5, 3)
 def _content(query: str = "") -> list[tuple]:
     """Every row of the landing tables, the quarantine and the ledger, in an order of their own."""
     with open_warehouse() as connection:
-        books = ["quarantine.rows", "quarantine.releases", "landing._loads", "landing._absent"]
+        books = ["quarantine.rows", "quarantine.releases", "landing._loads", "landing._absent", "landing._profiles"]
         tables = [query] if query else [*(f"landing.{name}" for name in LANDING), *books]
         return [row for table in tables for row in connection.execute(f"from {table} order by all").fetchall()]
 
