@@ -53,7 +53,10 @@ def test_a_wrong_source_name_names_the_known_ones(house: Path):
 
 
 def test_an_unknown_option_names_the_known_ones(house: Path, sequences: Path):
-    with pytest.raises(UnknownOption, match=r"shop has no option 'user': it knows \['days', 'end', 'events_per_user', 'items', 'users'\]"):
+    with pytest.raises(
+        UnknownOption,
+        match=r"shop has no option 'user': it knows \['days', 'dirt', 'end', 'events_per_user', 'items', 'size', 'users', 'workers'\]",
+    ):
         deliver("shop", None, house, seed=7, options={"user": 3})
     with pytest.raises(UnknownOption, match=r"amazon_sequences has no option 'users': it takes none"):
         deliver("amazon_sequences", sequences, house, seed=7, options={"users": 3})
