@@ -49,7 +49,8 @@ class MartColumn:
 class Mart:
     """One mart. `export` is the time whose day names a published file; `entity` is None for labels.
 
-    A row older than `ttl_days` at the time of the question is unknown, online and in frames; None never expires (`definitions.py` says why).
+    A row older than `ttl_days` at the time of the question is unknown, online and in frames; None never expires (`definitions.py` says
+    why).
     """
 
     name: str
@@ -68,6 +69,23 @@ class Mart:
     def features(self) -> tuple[MartColumn, ...]:
         """Columns of a feature view without its key and its two times."""
         return tuple(column for column in self.columns if column.name not in (self.key, FEATURES_AT, CREATED_AT))
+
+
+#: Made by `feature_repo.text` from published item_features, not by dbt; published beside the marts in the same form.
+ITEM_VECTORS = Mart(
+    "item_vectors",
+    "An item's words and the company it keeps in customers' histories as one vector, as known at created_at. A row stands when an "
+    "item's text becomes known or changes, and for every item at each refit. One row per item, features_at and created_at.",
+    CREATED_AT,
+    (
+        MartColumn("item_id", "varchar", "the item"),
+        MartColumn(FEATURES_AT, "timestamp", "when the text became known, or the cut-off of the refit"),
+        MartColumn(CREATED_AT, "timestamp", "the same: when this version became known"),
+        MartColumn("text_vector", "double precision[]", "compared by cosine, within one text_version; null where a text was taken back"),
+        MartColumn("text_version", "varchar", "cut-off and method of the model, e.g. 2024-05-01-fused; its vectors have one length"),
+    ),
+    "item",
+)
 
 
 def _mart(model: dict) -> Mart:
@@ -96,8 +114,8 @@ def mart(name: str) -> Mart:
 
 @cache
 def views() -> dict[str, Mart]:
-    """The marts that are feature views."""
-    return {name: mart for name, mart in marts().items() if mart.entity}
+    """The feature views: the marts that have an entity, and the item vectors."""
+    return {name: mart for name, mart in marts().items() if mart.entity} | {ITEM_VECTORS.name: ITEM_VECTORS}
 
 
 @cache

@@ -9,11 +9,13 @@ from feature_repo.contract import HISTORY, mart, service, service_entity, views
 from training.signatures import SERVED_MODELS
 
 
-def test_views_are_the_marts_with_an_entity() -> None:
+def test_views_are_the_marts_with_an_entity_and_the_items_vectors() -> None:
     assert {name: (view.entity, view.key) for name, view in views().items()} == {
         "user_features": ("user", "user_id"),
         "user_sequences": ("user", "user_id"),
+        "user_daily": ("user", "user_id"),
         "item_features": ("item", "item_id"),
+        "item_vectors": ("item", "item_id"),
     }
     assert [column.name for column in views()["user_sequences"].features][:3] == list(HISTORY)
 
@@ -38,8 +40,12 @@ def test_every_served_model_finds_its_inputs_in_its_service() -> None:
 
 
 def test_the_page_gets_everything_there_is() -> None:
-    assert {view: len(features) for view, features in service("user_v1").items()} == {"user_features": 29, "user_sequences": 5}
-    assert {view: len(features) for view, features in service("item_v1").items()} == {"item_features": 19}
+    assert {view: len(features) for view, features in service("user_v1").items()} == {
+        "user_features": 29,
+        "user_sequences": 5,
+        "user_daily": 9,
+    }
+    assert {view: len(features) for view, features in service("item_v1").items()} == {"item_features": 19, "item_vectors": 2}
     assert (service_entity("user_v1"), service_entity("item_v1")) == ("user", "item")
 
 
