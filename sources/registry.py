@@ -98,7 +98,7 @@ _ALL = (
             "items": "items of the catalogue (by size: 2000, 5000, 20000)",
             "events_per_user": "mean events of a customer (by size: 80, 100, 100)",
             "dirt": "share of bad rows, each kind counted in the truth; 0 is a clean shop (0.002)",
-            "workers": "processes that simulate, where there is more than one block of 12500 customers (2)",
+            "workers": "processes that simulate, where there is more than one block of 25000 customers (2)",
             "days": "length of the window in days, at least 60 (90)",
             "end": "last day of the window, YYYY-MM-DD (2024-03-31)",
         },

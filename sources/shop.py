@@ -34,7 +34,7 @@ SIZES = {
     "medium": {"users": 50_000, "items": 5_000, "events_per_user": 100},
     "large": {"users": 500_000, "items": 20_000, "events_per_user": 100},
 }
-BLOCK_USERS = 12_500  # customers of a block at most: bounds memory
+BLOCK_USERS = 25_000  # customers of a block at most: bounds memory
 MAX_DIRT = 0.03  # below the share of bad rows at which the landing gate refuses a table
 _LOWEST = {"users": 10, "items": 2 * len(PATHS), "events_per_user": 1, "days": 60, "workers": 1}
 

@@ -72,8 +72,21 @@ def write_block(world: World, staged: Path, block: int) -> tuple[Counts, dict[st
 
     Yields (rows, first day, last day) by table, and rows of dirt by table and kind.
     """
-    seeds = np.random.SeedSequence(world.seed, spawn_key=(block + 1,)).spawn(len(_PARTS))
-    rngs = {part: np.random.default_rng(seed) for part, seed in zip(_PARTS, seeds, strict=True)}
+    rngs = _rngs(world.seed, block)
+    tables, truth = _simulated(world, block, rngs)
+    for name, rows in truth.items():
+        write_parquet(rows, staged / "truth" / name / f"part-{block}.parquet")
+    return _write(world, block, rngs["dirt"], tables, staged)
+
+
+def _rngs(seed: int, block: int) -> dict[str, np.random.Generator]:
+    """A stream of random numbers for every part of a block."""
+    seeds = np.random.SeedSequence(seed, spawn_key=(block + 1,)).spawn(len(_PARTS))
+    return {part: np.random.default_rng(own) for part, own in zip(_PARTS, seeds, strict=True)}
+
+
+def _simulated(world: World, block: int, rngs: dict[str, np.random.Generator]) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
+    """Landing tables (with `ds`) and the truth of a block."""
     first, start, end, catalogue = world.first_user(block), world.start, world.end, world.catalogue
     people = make_people(rngs["people"], first, world.first_user(block + 1) - first, start, end)
     people, suspects = choose_suspects(rngs["suspects"], people, start, end)
@@ -112,9 +125,7 @@ def write_block(world: World, staged: Path, block: int) -> tuple[Counts, dict[st
         "fraud": fraud_truth(orders, people, block),
         "bots": pa.table({"user_id": user_ids(first + np.sort(suspects.bots))}),
     }
-    for name, rows in truth.items():
-        write_parquet(rows, staged / "truth" / name / f"part-{block}.parquet")
-    return _write(world, block, rngs["dirt"], tables, staged)
+    return tables, truth
 
 
 def events_table(rng: np.random.Generator, events: np.ndarray, people: People, block: int, end: int, dirt: float) -> pa.Table:
