@@ -178,9 +178,8 @@ class _House:
         items = self._users().items(row["item_id"] for rows in events.values() for row in rows)
         length = self._settings.sequence_length
         after = {user_id: with_events(users[user_id], rows, items, visits, length) for user_id, rows in events.items()}
-        self._users().write(
-            after, self._clock.created_at({user_id: (after[user_id].features_at, rows) for user_id, rows in events.items()})
-        )
+        counted = {user_id: (features_at, events[user_id]) for user_id, user in after.items() if (features_at := user.features_at)}
+        self._users().write(after, self._clock.created_at(counted))
 
     def _users(self) -> OnlineUsers:
         self._online = self._online or OnlineUsers()

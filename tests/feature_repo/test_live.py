@@ -245,7 +245,10 @@ def test_a_later_row_has_a_later_creation_within_the_day_it_arrived(tmp_path: Pa
     then = LiveClock(tmp_path / "clock").created_at({"ann": (midnight, earlier)})  # another process, an event out of order
     assert NOON < first["ann"] < then["ann"] < midnight
     assert first["bob"] == first["ann"]
+    long_before = [{"ds": DAY - timedelta(days=9), "received_at": NOON - timedelta(days=9)}]
+    late = LiveClock(tmp_path / "clock").created_at({"ann": (midnight, long_before)})  # of an older day, into the same row
+    assert then["ann"] < late["ann"] < midnight
     last = LiveClock(tmp_path / "clock").created_at({"cyd": (midnight, [{"ds": DAY, "received_at": midnight + timedelta(days=3)}])})
-    assert then["ann"] < last["cyd"] < midnight  # the batch row of that midnight is newer
+    assert late["ann"] < last["cyd"] < midnight  # the batch row of that midnight is newer
     another_day = LiveClock(tmp_path / "clock").created_at({"dan": (midnight, [{"ds": date(2024, 5, 9), "received_at": NOON}])})
     assert another_day["dan"] == datetime(2024, 5, 9, 0, 0, 0, 1)  # noqa: DTZ001
