@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from quality.pages import RUNS_SHOWN
+
 if TYPE_CHECKING:
     import sqlalchemy
 
@@ -40,9 +42,6 @@ with _without_spark():
     from great_expectations.expectations.row_conditions import Column as RowColumn
 
 __all__ = ["DuckDBDatasource", "KeptConnectionEngine", "RowColumn", "gx", "gxe", "open_context", "open_datasource"]
-
-#: Runs that the index page of the data docs lists, newest window first.
-RUNS_SHOWN = 300
 
 
 class KeptConnectionEngine(SqlAlchemyExecutionEngine):

@@ -10,7 +10,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Literal
 
 from quality.errors import GateFailed
-from quality.results import GateReport, described, render_docs, rule_results, store_report, without_values
+from quality.results import GateReport, described, docs_address, render_docs, rule_results, store_report, without_values
 from quality.warehouse import check_window, open_warehouse
 from settings import get_settings
 from sources.landing import LANDING
@@ -81,12 +81,12 @@ def check(stage: Stage, start: date, end: date) -> GateReport:
     rules = [rule for table, result in results.items() for rule in rule_results(table, result)]
     report = GateReport(stage, start, end, tuple(rules), skipped)
     store_report(report, settings.quality_dir / "results")
-    render_docs(context, report, results)
+    render_docs(context, report, results, settings.quality_dir)
     if report.broken:
         raise GateFailed(
             f"Nothing passes the gate {stage} while a rule is broken. Received {len(report.broken)} broken in [{start}, {end}): "
-            f"{'; '.join(described(rule) for rule in report.broken)}. See quality/docs/index.html of this house (bad rows wait in the "
-            "warehouse's quarantine.rows), correct the delivery or the model, and run the window again."
+            f"{'; '.join(described(rule) for rule in report.broken)}. See {docs_address()} (bad rows wait in quarantine: "
+            "`portrait quarantine list`), correct the delivery or the model, and run the window again."
         )
     return report
 

@@ -7,6 +7,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quality.pages import make_offline, write_index
+from settings import get_settings
+
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
     from great_expectations.data_context import EphemeralDataContext
@@ -45,7 +48,13 @@ class GateReport:
             of_table = [rule for rule in self.rules if rule.table == table]
             lines.append(f"  {table}: {sum(rule.passed for rule in of_table)} of {len(of_table)} rules hold")
             lines += [f"    broken: {described(rule)}" for rule in of_table if not rule.passed]
-        return "\n".join(lines + [f"  {table}: skipped, {reason}" for table, reason in self.skipped.items()])
+        lines += [f"  {table}: skipped, {reason}" for table, reason in self.skipped.items()]
+        return "\n".join([*lines, f"  data docs: {docs_address()}"])
+
+
+def docs_address() -> str:
+    """Where the data docs of this house open in a browser on this machine."""
+    return (get_settings().quality_dir / "docs" / "index.html").as_uri()
 
 
 def described(rule: RuleResult) -> str:
@@ -113,8 +122,13 @@ def store_report(report: GateReport, results_dir: Path) -> None:
     partial.replace(path)
 
 
-def render_docs(context: "EphemeralDataContext", report: GateReport, results: Mapping[str, "ExpectationSuiteValidationResult"]) -> None:
-    """Adds a page per suite to the data docs and renews their index; a gate run again replaces its pages."""
+def render_docs(
+    context: "EphemeralDataContext", report: GateReport, results: Mapping[str, "ExpectationSuiteValidationResult"], quality_dir: Path
+) -> None:
+    """Adds a page per suite to the data docs and renews their index; a gate run again replaces its pages.
+
+    The pages fetch nothing from anywhere, so that they open from a file, from the web page and without a network.
+    """
     from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.data_context.types.resource_identifiers import ExpectationSuiteIdentifier, ValidationResultIdentifier
 
@@ -126,3 +140,6 @@ def render_docs(context: "EphemeralDataContext", report: GateReport, results: Ma
         keys.append(ValidationResultIdentifier(ExpectationSuiteIdentifier(table), run, "window"))
         context.validation_results_store.set(keys[-1], result)
     context.build_data_docs(resource_identifiers=keys)
+    for page in (quality_dir / "docs" / "validations").glob(f"*/*/{run.run_name}/*/window.html"):
+        make_offline(page)
+    write_index(quality_dir)

@@ -1,6 +1,7 @@
 """What the gates let pass, what they stop, and that they never pass without looking nor show a value."""
 
 import json
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -11,7 +12,7 @@ import pytest
 from quality.errors import GateFailed, SuiteIncomplete, WindowInvalid
 from quality.gates import _MART_NEEDS, check
 from quality.load import load_window
-from quality.quarantine import open_rows, release
+from quality.quarantine import open_rows, release, summary
 from quality.results import RuleResult
 from quality.warehouse import open_warehouse
 from settings import ROOT, get_settings
@@ -250,10 +251,41 @@ def test_no_value_of_any_row_reaches_results_or_docs(house: Path) -> None:
     )
     with pytest.raises(GateFailed) as caught:
         check("landing", DAY, NEXT_DAY)
-    files = [path for path in (house / "quality").rglob("*") if path.is_file()]
+    _make_marts()
+    _execute(
+        f"update marts.user_features set user_id = '{SENTINEL}', country = '{SENTINEL}', events_7d = -1",
+        f"update marts.user_sequences set user_id = '{SENTINEL}', event_item_ids = ['{SENTINEL}', '{SENTINEL}']",
+        f"update marts.trait_labels set user_id = '{SENTINEL}', value = '{SENTINEL}', trait = null",
+        "insert into marts.user_sequences from marts.user_sequences",
+    )
+    with pytest.raises(GateFailed) as marts:
+        check("marts", DAY, NEXT_DAY)
+    kept = {"landing", "warehouse.duckdb"}  # the records themselves
+    files = [path for path in house.rglob("*") if path.is_file() and path.relative_to(house).parts[0] not in kept]
+    assert len(files) > 10
     assert any(path.suffix == ".html" for path in files)
     assert [path for path in files if SENTINEL.encode() in path.read_bytes()] == []
-    assert SENTINEL not in str(caught.value) + report.as_text()
+    listed = "".join(waiting.as_text() for waiting in [*open_rows(), *summary()])
+    assert SENTINEL not in str(caught.value) + str(marts.value) + report.as_text() + listed
+
+
+def test_the_data_docs_fetch_nothing_and_lead_from_the_log_to_every_suite(house: Path) -> None:
+    _load_valid(house, *LANDING)
+    report = check("landing", DAY, NEXT_DAY)
+    docs = house / "quality" / "docs"
+    assert f"  data docs: {(docs / 'index.html').as_uri()}" in report.as_text()
+    pages = list(docs.rglob("*.html"))
+    assert len(pages) == len(LANDING) + 2
+    for page in pages:
+        text = page.read_text()
+        assert "<style>" in text
+        assert re.findall(r"""(?:src|href|url\()\s*=?\s*["']?(?:https?:)?//[^"')]*|<script""", text) == [], page
+    linked = re.findall(r"href='([^']+)'", (docs / "index.html").read_text())
+    assert sorted(docs / link for link in linked) == sorted(page for page in pages if page.name == "window.html")
+    _execute("update landing.events set rating = -5000")
+    _broken("landing")
+    assert "1 of" in (docs / "index.html").read_text()
+    assert "landing.events: rating_in_range" in (docs / "index.html").read_text()
 
 
 def test_results_are_stored_even_where_the_docs_cannot_be_rendered(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
