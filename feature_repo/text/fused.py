@@ -6,6 +6,7 @@ title is known, already lies among the items it will be bought with. Chosen on v
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
@@ -26,7 +27,10 @@ DECIMALS = 6
 
 @dataclass
 class FusedModel:
-    """Fitted at a cut-off and frozen; `company`, `(items, dim)`, and `histories`, `(items,)`, are of the items of `places`."""
+    """Fitted at a cut-off and frozen; `company`, `(items, dim)`, and `histories`, `(items,)`, are of the items of `places`.
+
+    `learned_from` is the number of histories.
+    """
 
     words: WeightedWords
     spectrum: Spectrum
@@ -35,6 +39,7 @@ class FusedModel:
     histories: np.ndarray
     slopes: np.ndarray
     offset: np.ndarray
+    learned_from: int
 
     @property
     def dim(self) -> int:
@@ -71,4 +76,42 @@ def fit(ids: list[str], documents: Documents, baskets: sp.csr_matrix) -> FusedMo
         ridge = Ridge(alpha=RIDGE, solver="sparse_cg", tol=1e-4).fit(matrix[teaches], company[teaches])
         slopes, offset = ridge.coef_.reshape(company.shape[1], -1).T, np.broadcast_to(ridge.intercept_, company.shape[1])
     places = {one: place for place, one in enumerate(ids)}
-    return FusedModel(words, leading(matrix, SHARE, CAP), places, company, histories, slopes, offset)
+    return FusedModel(words, leading(matrix, SHARE, CAP), places, company, histories, slopes, offset, baskets.shape[0])
+
+
+def save(model: FusedModel, path: Path) -> None:
+    """Writes the model whole or not at all, as plain arrays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".tmp")
+    with beside.open("wb") as file:
+        np.savez(
+            file,
+            words=np.array(list(model.words.places), dtype=np.str_),
+            idf=model.words.idf,
+            directions=model.spectrum.directions,
+            strengths=model.spectrum.strengths,
+            share=model.spectrum.share,
+            items=np.array(list(model.places), dtype=np.str_),
+            company=model.company,
+            histories=model.histories,
+            slopes=model.slopes,
+            offset=model.offset,
+            learned_from=model.learned_from,
+        )
+    beside.replace(path)
+
+
+def load(path: Path) -> FusedModel:
+    """The model that `save` wrote."""
+    with np.load(path) as held:
+        words, items = ({one: place for place, one in enumerate(held[name].tolist())} for name in ("words", "items"))
+        return FusedModel(
+            WeightedWords(words, held["idf"]),
+            Spectrum(held["directions"], held["strengths"], float(held["share"])),
+            items,
+            held["company"],
+            held["histories"],
+            held["slopes"],
+            held["offset"],
+            int(held["learned_from"]),
+        )

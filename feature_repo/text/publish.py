@@ -6,9 +6,9 @@ midnight, made by the frozen model. `text_version` names cut-off and method; vec
 not have the same length.
 
 As with `export.py`, days before the window's start stay as they are (hard links) and everything from it on is written anew, whatever the
-window's end: windows may come in any order, twice, or be killed, and end in the same bytes. Nothing is stored of a model: the one in force
-at the start is fitted again, from the same rows as then. Readers see the vectors as they were or as they are: the folder is made whole
-beside the one in use, then a link is switched.
+window's end: windows may come in any order, twice, or be killed, and end in the same bytes. Models are kept in `offline_dir/.item_models`;
+those of cut-offs from the window's start on are forgotten and fitted again, and so is one that is missing. Readers see the vectors as
+they were or as they are: the folder is made whole beside the one in use, then a link is switched.
 """
 
 import os
@@ -40,7 +40,7 @@ Row = tuple[str, datetime, list[float] | None, str]  # item, known at, vector, v
 
 @dataclass(frozen=True)
 class FitReport:
-    """One fitted version: items and histories it learned from, its dimension, and the share of the words' weight that it explains."""
+    """One version used: items and histories it learned from, its dimension, and the share of the words' weight that it explains."""
 
     items: int
     histories: int
@@ -51,7 +51,7 @@ class FitReport:
 
 @dataclass(frozen=True)
 class TextReport:
-    """What was published: rows and days written, and the versions fitted for them."""
+    """What was published: rows and days written, and the versions of their models."""
 
     start: date
     end: date
@@ -60,7 +60,7 @@ class TextReport:
     fits: dict[str, FitReport]
 
     def as_text(self) -> str:
-        """A line for all, and one a fitted version."""
+        """A line for all, and one a version."""
         lines = [f"published item vectors from {self.start} on (window to {self.end}): {self.rows} rows in {self.days} days"]
         lines += [
             f"  {version}: {fit.items} items, {fit.histories} histories; {fit.dim} numbers, "
@@ -79,6 +79,7 @@ def update(start: date, end: date) -> TextReport:
     if end <= start:
         raise ValueError(f"A window must end after it starts. Received [{start}, {end}). Give the day after the last one as its end.")
     begin, last, versions = datetime.combine(start, time()), newest_known(), text_versions()
+    _forget_models(start)
     days: dict[date, list[Row]] = defaultdict(list)
     fits: dict[str, FitReport] = {}
     cuts = cut_offs(min(version.known_at for version in versions), last) if versions and last else []
@@ -89,7 +90,8 @@ def update(start: date, end: date) -> TextReport:
         if not refitted and not changed:
             continue
         name = f"{cut:%Y-%m-%d}-{fused.METHOD}"
-        model, fits[name] = _fit(versions, cut)
+        model = _model(versions, cut)
+        fits[name] = FitReport(len(model.places), model.learned_from, model.dim, len(model.spectrum.strengths), model.spectrum.share)
         for known_at, asked in [(cut, refitted), (None, changed)]:
             vectors = model.vectors([version.item_id for version in asked], [version.words for version in asked])
             for version, vector in zip(asked, vectors, strict=True):
@@ -99,13 +101,25 @@ def update(start: date, end: date) -> TextReport:
     return TextReport(start, end, rows, len(days), fits)
 
 
-def _fit(versions: list[TextVersion], cut: datetime) -> tuple[fused.FusedModel, FitReport]:
-    known = known_texts(versions, cut)
-    ids = [version.item_id for version in known]
-    met = histories(ids, cut)
-    model = fused.fit(ids, [version.words for version in known], met)
-    report = FitReport(len(ids), met.shape[0], model.dim, model.spectrum.directions.shape[1], model.spectrum.share)
-    return model, report
+def _model(versions: list[TextVersion], cut: datetime) -> fused.FusedModel:
+    """The frozen model of a cut-off: the kept one, else fitted on what was known then and kept."""
+    kept = _kept_models() / f"{cut:%Y-%m-%d}.npz"
+    if not kept.exists():
+        known = known_texts(versions, cut)
+        ids = [version.item_id for version in known]
+        fused.save(fused.fit(ids, [version.words for version in known], histories(ids, cut)), kept)
+    return fused.load(kept)
+
+
+def _kept_models() -> Path:
+    return mart_dir(ITEM_VECTORS.name).with_name(".item_models")
+
+
+def _forget_models(start: date) -> None:
+    """What was known at a cut-off before the window's start is as it was; anything later may have changed."""
+    for kept in _kept_models().glob("*"):
+        if kept.suffix != ".npz" or kept.stem >= str(start):
+            kept.unlink()
 
 
 def _write(days: dict[date, list[Row]], start: date) -> int:

@@ -125,6 +125,21 @@ def test_a_window_that_comes_late_moves_the_first_fit(house: Path) -> None:
     assert published() == late
 
 
+def test_a_day_uses_the_frozen_model_and_an_earlier_window_fits_it_again(house: Path) -> None:
+    publish(items())
+    text.update(*MAY_AND_JUNE)
+    kept = mart_dir(".item_models")
+    first = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}
+    assert sorted(first) == ["2024-05-02.npz", "2024-06-01.npz"]
+    report = text.update(date(2024, 6, 9), date(2024, 6, 10))
+    assert (report.rows, list(report.fits)) == (1, ["2024-06-01-fused"])  # the kettle
+    assert {path.name: path.stat().st_mtime_ns for path in kept.iterdir()} == first
+    text.update(date(2024, 5, 31), date(2024, 6, 1))
+    second = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}
+    assert second["2024-05-02.npz"] == first["2024-05-02.npz"]
+    assert second["2024-06-01.npz"] > first["2024-06-01.npz"]
+
+
 def test_company_known_at_the_cut_off_counts_and_later_company_does_not(house: Path) -> None:
     names = ["mug", "pot", "lamp", "bulb"]
     rows = [item(name, 5, 2, title=f"{name} {number}") for number, name in enumerate(names)] + [item("mug", 6, 2, title="mug 0")]
