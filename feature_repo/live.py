@@ -16,7 +16,7 @@ import logging
 import threading
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -75,6 +75,7 @@ def replay(user_ids: Iterable[str] | None, horizon: datetime) -> int:
 @dataclass
 class _Waiting:
     events: Sequence[Any]
+    called: threading.Event = field(default_factory=threading.Event)  # when committed, or when its turn to commit has come
     report: LiveReport | None = None
     error: BaseException | None = None
 
@@ -88,7 +89,9 @@ class _House:
         self._settings = settings
         self._threads = threading.Lock()
         self._processes = FileLock(folder / "live.lock")
+        self._queue = threading.Lock()
         self._waiting: deque[_Waiting] = deque()
+        self._is_committing = False
         self._behind = folder / "live_behind"  # stands while a stored event may not be online
         self._clock, self._judge, self._log = LiveClock(folder / "live_clock.json"), Judge(), LiveLog(settings.live_dir)
         self._online: OnlineUsers | None = None
@@ -96,20 +99,33 @@ class _House:
 
     def accept(self, events: Sequence[Any]) -> LiveReport:
         mine = _Waiting(events)
-        self._waiting.append(mine)
-        with self._threads:  # whoever is first commits for all who wait by then
-            if mine.report is None and mine.error is None:
-                together = [self._waiting.popleft() for _ in range(len(self._waiting))]
-                try:
-                    with self._processes:
-                        self._commit(together)
-                except BaseException as error:
-                    for one in together:
-                        one.error = error
+        with self._queue:
+            self._waiting.append(mine)
+            is_first, self._is_committing = not self._is_committing, True
+        if not is_first:
+            mine.called.wait()
+        if mine.report is None and mine.error is None:
+            self._commit_waiting()
         if mine.error is not None:
             raise mine.error
         assert mine.report is not None
         return mine.report
+
+    def _commit_waiting(self) -> None:
+        """Commits for all who wait by now, then calls whoever came first since."""
+        with self._queue:
+            together = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        try:
+            with self._threads, self._processes:
+                self._commit(together)
+        except BaseException as error:
+            for one in together:
+                one.error = error
+        with self._queue:
+            self._is_committing = bool(self._waiting)
+            called = [*together, *([self._waiting[0]] if self._waiting else [])]
+        for one in called:
+            one.called.set()
 
     def replay(self, user_ids: Iterable[str] | None, horizon: datetime) -> int:
         with self._threads, self._processes:
