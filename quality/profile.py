@@ -32,8 +32,8 @@ def store_profile(connection: "duckdb.DuckDBPyConnection", table: LandingTable, 
     columns = {f"nulls:{name}": f"1 - count({name}) / count(*)" for name in map(stored_name, table.names) if name not in table.required}
     for column in table.columns:
         if column.kind == "float":
-            columns[f"median:{column.name}"] = f"quantile_disc({column.name}, 0.5)"
-            columns[f"high:{column.name}"] = f"quantile_disc({column.name}, 0.95)"
+            both = f"quantile_disc({column.name}, [0.5, 0.95])"
+            columns |= {f"median:{column.name}": f"{both}[1]", f"high:{column.name}": f"{both}[2]"}
     inside = f"(select * from landing.{table.name} where ds >= $start and ds < $end)"
     names = ", ".join(f"'{name}'" for name in columns)
     days = "from landing._loads where landing_table = $name and ds >= $start and ds < $end"

@@ -4,7 +4,7 @@ its repairs and of the rules it breaks.
 A cell that cannot be cast becomes null and breaks `<column>_unparseable`: it costs one row, never the file.
 """
 
-from quality.repairs import repaired
+from quality.repairs import is_suspicious, repaired
 from quality.row_rules import rules_for
 from quality.warehouse import SQL_TYPES
 from sources.landing import Column, LandingTable
@@ -89,7 +89,7 @@ def _repaired(column: Column, kind: str) -> tuple[str, str, str]:
         f"case when mend_text({text}) is distinct from {came} then '{column.name}_encoding' end, "
         f"case when {kept} <> mend_text({text}) then '{column.name}_trimmed' end"
     )
-    return repaired(text), f"{kept} is distinct from {came}", names
+    return f"case when is_suspicious then {repaired(text)} else {came} end", f"{kept} is distinct from {came}", names
 
 
 def create_staged(table: LandingTable) -> str:
@@ -104,7 +104,8 @@ def create_staged(table: LandingTable) -> str:
 def insert_group(table: LandingTable, types: dict[str, str]) -> str:
     """SQL that adds one schema group to `staged`. Parameter: the group's paths; `delivered_files(path, file_number, ds)` must be there."""
     spelled = {name.lower(): name for name in types}
-    raw, typed, delivered, repairs, changed = [], [], [], [], []
+    raw, texts, typed, delivered, repairs, changed = [], [], [], [], [], []
+    has_bytes = False
     for column in table.columns:
         name = spelled.get(column.name)
         raw.append(f"{_quoted(name) if name else 'null::varchar'} as {_quoted('raw_' + column.name)}")
@@ -116,6 +117,8 @@ def insert_group(table: LandingTable, types: dict[str, str]) -> str:
             typed.append(f"null::varchar as {_quoted(column.name)}")
         else:
             text, is_changed, names = _repaired(column, kind)
+            texts.append(_text(_quoted("raw_" + column.name), kind))
+            has_bytes |= kind == "BLOB"
             typed.append(f"{text} as {_quoted(column.name)}")
             changed.append(is_changed)
             repairs.append(names)
@@ -133,13 +136,16 @@ def insert_group(table: LandingTable, types: dict[str, str]) -> str:
             select {", ".join(raw)}, source_file, file_row_number as row_number,
             from read_parquet(?, hive_partitioning = false, filename = 'source_file', file_row_number = true)
         ),
+        looked as (
+            select *, {"true" if has_bytes else is_suspicious(texts)} as is_suspicious from delivered
+        ),
         typed as (
-            select delivered.*, {", ".join(typed)}, delivered_files.ds, delivered_files.file_number,
-            from delivered
-            join delivered_files on delivered_files.path = delivered.source_file
+            select looked.*, {", ".join(typed)}, delivered_files.ds, delivered_files.file_number,
+            from looked
+            join delivered_files on delivered_files.path = looked.source_file
         ),
         judged as (
-            select *, {is_broken} as is_broken, {" or ".join(changed)} as is_repaired from typed
+            select *, {is_broken} as is_broken, is_suspicious and ({" or ".join(changed)}) as is_repaired from typed
         )
         select
             {", ".join(kept)}, ds,
