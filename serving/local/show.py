@@ -122,11 +122,16 @@ def checks(rows: list[dict[str, Any]]) -> Table:
 
 def sources(rows: list[dict[str, Any]]) -> Table:
     """Every source: what it is, which uses its tables carry, and how it is asked."""
-    table = Table("source", "what it is", "carries", "tables", "licence", "options")
+    table = Table("source", "", show_lines=True)
     for row in rows:
-        options = "\n".join(f"{name}: {meaning}" for name, meaning in row["options"].items())
-        about = f"{row['meaning']} ({row['publisher']})"
-        table.add_row(row["name"], about, ", ".join(row["carries"]), ", ".join(row["tables"]), row["licence"], options)
+        lines = [
+            f"{row['meaning']} ({row['publisher']})",
+            f"[dim]licence[/] {row['licence']}",
+            f"[dim]carries[/] {', '.join(row['carries'])}",
+            f"[dim]tables[/] {', '.join(row['tables'])}",
+            *(f"[dim]option[/] {name}: {meaning}" for name, meaning in row["options"].items()),
+        ]
+        table.add_row(row["name"], "\n".join(lines))
     return table
 
 
