@@ -8,7 +8,7 @@ rows are wrong rather than quiet. Where there is one, the online stores enforce 
 
 from datetime import timedelta
 
-from feast import Entity, FeatureService, FeatureView, Field, FileSource
+from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSource
 from feast.data_format import ParquetFormat
 from feast.feast_object import FeastObject
 from feast.types import Array, Bool, FeastType, Float64, Int64, String, UnixTimestamp
@@ -32,7 +32,7 @@ FEAST_TYPES: dict[Kind, FeastType] = {
 
 
 def _view(mart: Mart, entity: Entity) -> FeatureView:
-    source = FileSource(
+    source: FileSource | PushSource = FileSource(
         name=f"{mart.name}_source",
         path=str(mart_dir(mart.name)),
         file_format=ParquetFormat(),
@@ -42,6 +42,8 @@ def _view(mart: Mart, entity: Entity) -> FeatureView:
     key = Field(name=mart.key, dtype=String)  # named here, so that Feast need not read a file to infer it
     fields = [Field(name=column.name, dtype=FEAST_TYPES[column.kind], description=column.meaning) for column in mart.features]
     ttl = UNLIMITED if mart.ttl_days is None else timedelta(days=mart.ttl_days)
+    if mart.entity == "user":  # `store.push("user_daily_push", frame)`; frames and materialising still read the Parquet behind it
+        source = PushSource(name=f"{mart.name}_push", batch_source=source)
     return FeatureView(name=mart.name, entities=[entity], ttl=ttl, schema=[key, *fields], source=source, description=mart.meaning)
 
 

@@ -8,16 +8,19 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow
 import pyarrow.parquet
 import pytest
 
 from feature_repo import live, live_log
+from feature_repo.contract import marts
 from feature_repo.live import LiveReport, accept, replay
 from feature_repo.live_clock import LiveClock
 from feature_repo.live_log import SCHEMA, LiveLog
 from feature_repo.live_online import OnlineUsers
 from feature_repo.live_rules import Judge
+from feature_repo.store import apply
 from quality.load import load_window
 from quality.warehouse import open_warehouse
 from settings import get_settings
@@ -252,3 +255,16 @@ def test_a_later_row_has_a_later_creation_within_the_day_it_arrived(tmp_path: Pa
     assert late["ann"] < last["cyd"] < midnight  # the batch row of that midnight is newer
     another_day = LiveClock(tmp_path / "clock").created_at({"dan": (midnight, [{"ds": date(2024, 5, 9), "received_at": NOON}])})
     assert another_day["dan"] == datetime(2024, 5, 9, 0, 0, 0, 1)  # noqa: DTZ001
+
+
+@pytest.mark.slow
+def test_feasts_own_push_writes_a_users_view_and_never_an_older_row_over_a_newer(house: Path) -> None:
+    store = apply()
+    lists = {column.name: [[0.5 if column.kind == "float_list" else 1]] for column in marts()["user_daily"].features}
+    times = {"features_at": [pd.Timestamp("2024-05-02", tz="UTC")], "created_at": [pd.Timestamp("2024-05-01T10:00", tz="UTC")]}
+    newer = pd.DataFrame({"user_id": ["ann"], **times, **lists})
+    store.push("user_daily_push", newer)
+    store.push("user_daily_push", newer.assign(features_at=pd.Timestamp("2024-05-01", tz="UTC"), daily_events=[[9]]))
+    ann = OnlineUsers().users(["ann"])["ann"]
+    assert ann.features_at == datetime(2024, 5, 2)  # noqa: DTZ001
+    assert (ann.rows["user_daily"]["daily_events"], ann.rows["user_daily"]["daily_spend"]) == ([1], [0.5])
