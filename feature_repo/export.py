@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 
 from feature_repo.contract import CREATED_AT, FEATURES_AT, Mart, marts, views
-from feature_repo.published import SCHEMA_FILE, connect, mart_dir
+from feature_repo.published import ROW_GROUP, SCHEMA_FILE, connect, mart_dir
 from settings import get_settings
 
 GENERATIONS = ".generations"
@@ -142,5 +142,5 @@ def _export(connection: duckdb.DuckDBPyConnection, mart: Mart, start: date, gene
 def _write(connection: duckdb.DuckDBPyConnection, query: str, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_suffix(".tmp")
-    connection.execute(f"copy ({query}) to '{str(beside).replace(chr(39), chr(39) * 2)}' (format parquet)")
+    connection.execute(f"copy ({query}) to '{str(beside).replace(chr(39), chr(39) * 2)}' (format parquet, row_group_size {ROW_GROUP})")
     beside.replace(file)

@@ -3,22 +3,26 @@
 Of the rows with `features_at <= t` and `created_at <= t` the newest `features_at` wins, then the newest `created_at`; past the view's ttl
 it is unknown. Both conditions together say `greatest(features_at, created_at) <= t`, so once the rows are gone that can never win (a newer
 version was known no later: only corrections of older days are such), one `asof join` of the keys finds the winner, and a hash join its
-values. That grows with labels plus rows, not with labels times a user's rows, and DuckDB spills both to disk. Feast's own
+values. That grows with labels plus rows, not with labels times a user's rows, and DuckDB spills what does not fit. Feast's own
 `get_historical_features(filter_by_created_timestamp=True)` picks the same rows (a test compares), but carries every array through its
 inequality join, returns rows in any order and drops columns that end in `_y`.
 """
 
+import itertools
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 
 from feature_repo.contract import CREATED_AT, FEATURES_AT, Mart, mart, service, service_entity, views
-from feature_repo.published import connect, from_clause
+from feature_repo.published import ROW_GROUP, connect, from_clause
 
 LABEL_TIME = "event_timestamp"
+LABELS_AT_ONCE = 200_000  # of a frame that goes to a file
 
 
 def training_frame(service_name: str, labels: pd.DataFrame) -> pd.DataFrame:
@@ -52,30 +56,30 @@ def training_frame(service_name: str, labels: pd.DataFrame) -> pd.DataFrame:
 def training_frame_to_parquet(service_name: str, labels: Path, out: Path) -> int:
     """The frame of a Parquet file of labels as another Parquet file, for frames larger than memory; returns its rows.
 
-    The same columns, rows and order as `training_frame`, with null where nothing was known. Everything between the two files may lie in the
-    house's temporary folder; `out` appears when it is whole.
+    The same columns, rows and order as `training_frame`, with null where nothing was known. Some labels are joined and written at a time,
+    so memory does not grow with their number; `out` appears when it is whole.
     """
     beside = out.with_suffix(".tmp")
+    given = pyarrow.parquet.ParquetFile(labels)
+    key, features = _check_columns(service_name, given.schema_arrow.names)
+    known = " ".join(f"join ({_as_known_query(views()[view], chosen)}) using (label)" for view, chosen in service(service_name).items())
+    nothing = pyarrow.RecordBatch.from_pylist([], schema=given.schema_arrow)
+    writer, rows = None, 0
     with connect() as connection:
-        given = connection.from_parquet(str(labels))
-        key, _ = _check_columns(service_name, given.columns)
-        _check_times(given.filter(f"{LABEL_TIME} is null").aggregate("count(*)").fetchall()[0][0])
-        has_zone = "TIME ZONE" in str(given.types[given.columns.index(LABEL_TIME)])
-        t = f"{LABEL_TIME} at time zone 'UTC'" if has_zone else LABEL_TIME
-        numbered = f"select file_row_number as label, {key}::varchar as {key}, ({t})::timestamp as t"
-        connection.execute(f"create temp table asked as {numbered} from read_parquet($1, file_row_number = true)", [str(labels)])
-        names = []
-        for view, chosen in service(service_name).items():
-            connection.execute(f"create temp table known_{view} as {_as_known_query(views()[view], chosen)}")
-            names.append(f"known_{view}")
-        joined = " ".join(f"join {name} using (label)" for name in names)
-        everything = f"select * exclude (label, file_row_number) from numbered {joined} order by label"
-        given_rows = "select *, file_row_number as label from read_parquet($1, file_row_number = true)"
-        connection.execute(
-            f"copy (with numbered as ({given_rows}) {everything}) to '{str(beside).replace(chr(39), chr(39) * 2)}' (format parquet)",
-            [str(labels)],
-        )
-        rows = connection.execute("select count(*) from asked").fetchall()[0][0]
+        for batch in itertools.chain([nothing], given.iter_batches(LABELS_AT_ONCE)):
+            times = batch.column(LABEL_TIME)
+            _check_times(times.null_count)
+            moments = times.cast(pyarrow.timestamp("us", times.type.tz), safe=False).cast(pyarrow.int64())  # UTC, with a zone or without
+            number = pyarrow.array(range(batch.num_rows), pyarrow.int64())
+            ids = batch.column(key).cast(pyarrow.string())
+            connection.register("asked", pyarrow.table({"label": number, key: ids, "t": moments.cast(pyarrow.timestamp("us"))}))
+            found = connection.sql(f"select {', '.join(features)} from asked {known} order by label").to_arrow_table()
+            frame = pyarrow.table([*batch.columns, *found.columns], names=[*batch.schema.names, *features])
+            writer = writer or pyarrow.parquet.ParquetWriter(beside, frame.schema)
+            writer.write_table(frame, row_group_size=ROW_GROUP)
+            rows += batch.num_rows
+    assert writer is not None
+    writer.close()
     beside.replace(out)
     return rows
 

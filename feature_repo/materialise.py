@@ -16,7 +16,7 @@ import pyarrow
 
 from feature_repo.contract import CREATED_AT, FEATURES_AT, Mart, views
 from feature_repo.frames import horizon, newest_keys_query
-from feature_repo.online_clock import StoredRow
+from feature_repo.online_clock import StoredRow, is_live
 from feature_repo.published import connect, from_clause
 from feature_repo.store import apply, online_store
 
@@ -55,7 +55,7 @@ def rebuild() -> dict[str, int]:
     store = apply()
     for name in views():
         online_store(store).flush(store.config, store.get_feature_view(name))
-    return materialise(date.min, date.max)
+    return materialise(EPOCH.date(), date.max)
 
 
 def _materialise_view(
@@ -104,9 +104,5 @@ def _no_longer_known(
         where newest.{view.key} is null or row(newest.{FEATURES_AT}, newest.{CREATED_AT}) < row(stored.{FEATURES_AT}, stored.{CREATED_AT})
     """
     rows = {row.id: row for row in stored}
-    found = [(rows[one], is_gone) for one, is_gone in connection.execute(query).fetchall() if not _is_live(rows[one], known)]
+    found = [(rows[one], is_gone) for one, is_gone in connection.execute(query).fetchall() if not is_live(rows[one], known)]
     return [row for row, is_gone in found if is_gone], {row.id: row for row, is_gone in found if not is_gone}
-
-
-def _is_live(row: StoredRow, known: datetime | None) -> bool:
-    return row.created_at is not None and row.created_at > (known or EPOCH) and row.created_at.time() != time()

@@ -18,7 +18,7 @@ import numpy as np
 
 from feature_repo.contract import FEATURES_AT, service, views
 from feature_repo.frames import naive_utc
-from feature_repo.online_clock import is_expired, now
+from feature_repo.online_clock import StoredRow, is_expired, now
 from feature_repo.store import online_store, open_store
 from feature_repo.windows_at import windows_at
 
@@ -78,6 +78,10 @@ class OnlineFeatures:
                     result |= self._windows(features, rows[DAILY], midnight)
             results.append(result)
         return results
+
+    def rows_created_after(self, view: str, since: datetime) -> list[StoredRow]:
+        """The stored versions of a view that became known after `since` (naive UTC)."""
+        return self._online.rows_created_after(self._store.config, self._view(view), since)
 
     def _windows(self, features: Sequence[str], daily: tuple[datetime | None, dict[str, bytes]], midnight: datetime) -> dict[str, Any]:
         if daily[0] is None:

@@ -6,7 +6,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 from settings import get_settings
 
@@ -28,3 +28,8 @@ def now(horizon: Callable[[], datetime | None]) -> datetime | None:
 def is_expired(features_at: datetime, ttl: timedelta | None, at: datetime | None) -> bool:
     """Is a row that counts up to `features_at` older than `ttl` at the time `at`? All times naive UTC; no ttl (or zero) never expires."""
     return ttl is not None and ttl > timedelta(0) and at is not None and features_at < at - ttl
+
+
+def is_live(row: StoredRow, horizon: datetime | None) -> bool:
+    """Was this version made of live events that no batch has seen yet? Batches know things at midnights, and nothing after the horizon."""
+    return row.created_at is not None and (horizon is None or row.created_at > horizon) and row.created_at.time() != time()

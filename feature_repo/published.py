@@ -12,6 +12,7 @@ import duckdb
 from settings import get_settings
 
 SCHEMA_FILE = "schema.parquet"
+ROW_GROUP = 16_384  # rows: a reader holds one row group's column at a time, and histories are wide
 MEMORY_LIMIT = "4GB"  # of one DuckDB connection; what does not fit goes to the house's temporary folder
 
 
@@ -33,4 +34,10 @@ def connect() -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB that spills to the house's own temporary folder."""
     temporary = get_settings().home.resolve() / "tmp" / "duckdb"
     temporary.mkdir(parents=True, exist_ok=True)
-    return duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(temporary)})
+    return duckdb.connect(
+        config={
+            "memory_limit": MEMORY_LIMIT,
+            "temp_directory": str(temporary),
+            "preserve_insertion_order": False,
+        }  # queries say their order
+    )

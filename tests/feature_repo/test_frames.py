@@ -149,3 +149,83 @@ def test_labels_that_cannot_be_joined_say_why(shop: Path) -> None:
         training_frame("portrait_v1", labels.assign(spend_30d=1.0))
     with pytest.raises(ValueError, match=r"Every label must have a time. Received 1 null values of event_timestamp"):
         training_frame("portrait_v1", labels.assign(event_timestamp=pd.NaT))
+
+
+def big_shop(users: int = 3_000, versions: int = 12) -> None:
+    """Published directly: rows wide enough to be larger than a small memory, in any order."""
+    from feature_repo.contract import marts, views
+    from feature_repo.published import SCHEMA_FILE, connect, mart_dir
+
+    with connect() as connection:
+        for name, mart in (marts() | views()).items():
+            mart_dir(name).mkdir(parents=True)
+            typed = ", ".join(f"null::{column.data_type} as {column.name}" for column in mart.columns)
+            connection.execute(f"copy (select {typed} limit 0) to '{mart_dir(name) / SCHEMA_FILE}' (format parquet)")
+        connection.execute(f"""
+            copy (
+                select 'u' || (n % {users}) as user_id, timestamp '2024-05-01' + to_days((n // {users})::int * 2) as features_at,
+                    features_at + to_days(case when n % 17 = 0 then 5 else 0 end) as created_at,
+                    [md5((n * 100 + i)::varchar) for i in range(80)] as event_item_ids, [n, n + 1] as event_times_us,
+                ['view'] as event_types
+                from range({users * versions}) as numbers(n)
+            ) to '{mart_dir("user_sequences")}/rows.parquet' (format parquet, row_group_size 2048)""")
+
+
+@pytest.mark.slow
+def test_a_frame_larger_than_memory_is_made_within_it_and_is_right(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow.parquet as pq
+
+    from feature_repo import frames, published
+    from feature_repo.frames import training_frame_to_parquet
+
+    big_shop()
+    rng = np.random.default_rng(5)
+    times = pd.Timestamp("2024-05-01", tz="UTC") + pd.to_timedelta(rng.integers(0, 30 * 24, 80_000), unit="h")
+    labels = pd.DataFrame(
+        {"user_id": [f"u{n}" for n in rng.integers(0, 3_000, 80_000)], "event_timestamp": times, "label_y": range(80_000)}
+    )
+    labels.to_parquet(house / "labels.parquet")
+    whole = training_frame("recommender_v1", labels)
+
+    monkeypatch.setattr(published, "MEMORY_LIMIT", "160MB")
+    monkeypatch.setattr(frames, "LABELS_AT_ONCE", 10_000)
+    assert training_frame_to_parquet("recommender_v1", house / "labels.parquet", house / "frame.parquet") == 80_000
+    file = pq.ParquetFile(house / "frame.parquet").metadata
+    assert sum(len(items) for row in whole["event_item_ids"] if row is not None for items in row) > 160e6
+    assert file.num_rows == 80_000
+    streamed = pq.read_table(house / "frame.parquet").to_pandas()
+    assert streamed["label_y"].tolist() == list(range(80_000))
+    assert (streamed["event_timestamp"].dt.tz_convert("UTC") == labels["event_timestamp"]).all()
+    first = [None if times is None else times[0] for times in whole["event_times_us"]]
+    assert [None if times is None else times[0] for times in streamed["event_times_us"]] == first
+    assert [None if items is None else items[79] for items in streamed["event_item_ids"]] == [
+        None if items is None else items[79] for items in whole["event_item_ids"]
+    ]
+    assert sum(value is None for value in first) < 8_000
+    # The second, naive way: the newest version known, for some labels.
+    for row in range(0, 80_000, 997):
+        user, hours = int(labels["user_id"][row][1:]), (labels["event_timestamp"][row] - times_zero()) // pd.Timedelta(hours=1)
+        versions = [user + 3_000 * version for version in range(12)]
+        known = [n for n in versions if hours >= 24 * ((n // 3_000) * 2 + (5 if n % 17 == 0 else 0))]
+        assert first[row] == (max(known) if known else None)
+
+
+def times_zero() -> pd.Timestamp:
+    return pd.Timestamp("2024-05-01", tz="UTC")
+
+
+def test_a_frame_in_a_file_equals_the_frame_in_memory(shop: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from feature_repo.frames import training_frame_to_parquet
+
+    labels = asked(("bob", day(9)), ("ann", day(3)), ("nobody", day(9)), ("ann", day(3)))
+    labels["event_timestamp"] = labels["event_timestamp"].dt.tz_convert("Asia/Tokyo")
+    labels.to_parquet(shop / "labels.parquet")
+    assert training_frame_to_parquet("portrait_v1", shop / "labels.parquet", shop / "frame.parquet") == 4
+    streamed, whole = pq.read_table(shop / "frame.parquet").to_pandas(), training_frame("portrait_v1", labels)
+    assert list(streamed.columns) == list(whole.columns)
+    assert streamed["events_7d"].fillna(-1).tolist() == whole["events_7d"].fillna(-1).tolist() == [4, 2, -1, 2]
+    with pytest.raises(ValueError, match=r"Labels must have the columns \['user_id', 'event_timestamp'\]. Received \['user_id'\]"):
+        labels[["user_id"]].to_parquet(shop / "labels.parquet")
+        training_frame_to_parquet("portrait_v1", shop / "labels.parquet", shop / "frame.parquet")
