@@ -37,7 +37,7 @@ from range(20000) as numbers(i)
 """
 _USERS = "select 'u' || i as user_id, 'SE' as country, timestamp '2024-01-01' as registered_at from range(50000) as numbers(i)"
 
-_PEER = """
+FOUR_RULES = """
 select
     count(*) filter (where item_id is null),
     count(*) filter (where event_type not in ('view', 'favourite', 'cart', 'purchase', 'return', 'rate')),
@@ -90,7 +90,7 @@ def measure(rows: int) -> dict[str, Any]:
     seconds["landing_gate_one_day"] = timed(lambda: check("landing", last_day, END))
     seconds["marts_gate_one_day"] = timed(lambda: check("marts", last_day, END))
     with open_warehouse() as connection:
-        seconds["peer_four_rules"] = timed(lambda: connection.execute(_PEER).fetchall())
+        seconds["peer_four_rules"] = timed(lambda: connection.execute(FOUR_RULES).fetchall())
     share = (seconds["landing_gate"] + seconds["marts_gate"]) / seconds["transform"]
     return {"rows": rows, "seconds": seconds, "gates_share_of_transform": round(share, 3)}
 

@@ -5,20 +5,15 @@ there. Nothing is chosen on a test set: these are the defaults that a user would
 """
 
 import json
-import os
-import platform
 import subprocess
 import sys
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from benchmarks.page import circumstances, write_part
 from settings import ROOT
 
 DATA = ROOT.parent / "shared" / "data"
 RESULTS = ROOT / "var" / "benchmarks"
-PAGE = ROOT / "docs" / "benchmarks.md"
-MARK = "<!-- written by benchmarks/quality.py from here on -->"
 
 RUNS: dict[str, tuple[str, list[str]]] = {
     "shop-next-item": ("Simulated shop, next item, time split", ["recommender", "--source", "shop", "--protocol", "time-split"]),
@@ -36,40 +31,18 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     ),
     "hillstrom-visit": (
         "Hillstrom, women's e-mail against none, visit, mean of 20 50/50 splits",
-        ["uplift", "--source", "landing", "--data", str(RESULTS / "hillstrom"), "--treatment", "womens_email", "--outcome", "visited"],
+        ["uplift", "--source", "hillstrom", "--data", str(DATA / "hillstrom"), "--treatment", "womens_email", "--outcome", "visited"],
     ),
 }
-
-
-def hillstrom_as_landing(folder: Path) -> None:
-    """The publisher's columns as `campaign_exposures`; pre-period columns become covariates `x_*`."""
-    import pandas as pd
-
-    raw = pd.read_csv(DATA / "hillstrom" / "hillstrom.csv.gz")
-    arms = {"Womens E-Mail": "womens_email", "Mens E-Mail": "mens_email", "No E-Mail": "control"}
-    table = pd.DataFrame(
-        {"campaign_id": "hillstrom", "user_id": [f"h{n:05}" for n in range(len(raw))], "assigned_at": "2008-03-20 00:00:00"}
-    )
-    table["treatment"] = raw["segment"].map(arms)
-    table["propensity"] = 1 / 3
-    table["visited"], table["converted"], table["spend"] = raw["visit"].astype(bool), raw["conversion"].astype(bool), raw["spend"]
-    table["outcome_at"] = "2008-04-03 00:00:00"
-    for name in ("recency", "history", "mens", "womens", "zip_code", "newbie", "channel", "history_segment"):
-        table[f"x_{name}"] = raw[name]
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / "campaign_exposures.csv", index=False)
 
 
 def run(name: str, seed: int) -> dict[str, Any]:
     """One evaluation in a process of its own, by the command that a user would type."""
     out = RESULTS / f"{name}.json"
-    if name == "hillstrom-visit":
-        hillstrom_as_landing(RESULTS / "hillstrom")
     command = [sys.executable, str(ROOT / "cli.py"), "evaluate", *RUNS[name][1], "--seed", str(seed), "--json", str(out)]
     subprocess.run(command, cwd=ROOT, check=True)
     result = json.loads(out.read_text())
-    result["machine"] = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    result["date"] = datetime.now(UTC).date().isoformat()
+    result |= circumstances()
     out.write_text(json.dumps(result, indent=1))
     return result
 
@@ -105,10 +78,9 @@ def section(name: str, result: dict[str, Any]) -> str:
 
 
 def write_page() -> None:
-    """Keeps what stands above the mark, writes the rest anew."""
-    head = PAGE.read_text(encoding="utf-8").split(MARK)[0].rstrip() if PAGE.exists() else "# Benchmarks"
+    """Every run whose result is there, in order."""
     done = [(name, json.loads((RESULTS / f"{name}.json").read_text())) for name in RUNS if (RESULTS / f"{name}.json").exists()]
-    PAGE.write_text("\n".join([head, "", MARK, "", *(section(name, result) for name, result in done)]), encoding="utf-8")
+    write_part("quality", "\n".join(["## Models on public data sets", "", *(section(name, result) for name, result in done)]))
 
 
 def main(names: list[str]) -> None:

@@ -3,7 +3,8 @@
 1. **build_marts** - dbt builds staging, intermediate and marts with enforced contracts, unit and data tests.
 2. **gate_and_export** - the marts gate decides; only then are the days that changed exported as Parquet. A failing gate stops here and
    leaves the online store as it was.
-3. **materialise** - the newest known row of every entity goes online, and sampled online features are recomputed offline value by value.
+3. **materialise** - item texts become vectors, the newest known row of every entity goes online, and what is online of 1,000 users and
+   items is compared with the offline store, value by value.
 
 Follows `ingest`. Run alone, it takes the form's window, or the whole delivery.
 """
@@ -52,13 +53,15 @@ def features() -> None:
 
     @task(outlets=[FEATURES])
     def materialise(choices: Any) -> dict[str, Any]:
+        from feature_repo import text
         from feature_repo.materialise import materialise as materialise_window
         from feature_repo.parity import ParityFailed, check_parity
 
+        print(text.update(*window_of(choices)).as_text())
         rows = materialise_window(*window_of(choices))
         print("online:", ", ".join(f"{count} rows of {view}" for view, count in rows.items()))
         with at_once(ParityFailed):
-            print(check_parity(sample=200).as_text())
+            print(check_parity(sample=1000).as_text())
         return hand_over(get_current_context(), FEATURES, choices)
 
     materialise(gate_and_export(build_marts()))
