@@ -6,6 +6,7 @@ Errors are one line on stderr (PORTRAIT_DEBUG=1 shows the traceback); `--json` w
 import json
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -30,6 +31,8 @@ evaluate = typer.Typer(help="Train from scratch on a source and measure: what a 
 app.add_typer(evaluate, name="evaluate")
 quarantine = typer.Typer(help="Rows that broke a rule: list them, show one, fix and release.", no_args_is_help=True)
 app.add_typer(quarantine, name="quarantine")
+quality = typer.Typer(help="What the gates compare new days with.", no_args_is_help=True)
+app.add_typer(quality, name="quality")
 
 
 def _known_source(name: str) -> str:
@@ -239,6 +242,20 @@ def release_quarantined(
 
     fixes = {name: value if isinstance(value, str) or value is None else json.dumps(value) for name, value in _pairs(fix).items()}
     _report(release(rows, fixes), as_json)
+
+
+@quality.command("accept")
+def accept_change(
+    start: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="First day that is right although it differs.")],
+    end: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="The day after the last one.")],
+    table: Annotated[list[str] | None, typer.Option(help="Only this landing table, may be repeated.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The shop has really changed: let these days pass, and compare later days with them and not with what was before."""
+    from quality.distribution import accept
+
+    tables = accept(start.date(), end.date(), tuple(table or ()))
+    _show(tables, lambda names: f"accepted as the new normal from {start.date()} on: {', '.join(names) or 'nothing'}", as_json)
 
 
 @evaluate.command("recommender")

@@ -40,3 +40,10 @@ def test_a_fix_that_mends_nothing_is_refused_by_the_rule_and_a_true_one_comes_in
 
 def test_an_id_that_names_no_row_gives_exit_code_3(house: Path) -> None:
     assert portrait(house, "quarantine", "show", "nothing").returncode == 3
+
+
+def test_a_change_is_accepted_for_the_tables_loaded_in_its_days(house: Path, bad_row: str) -> None:
+    accepted = portrait(house, "quality", "accept", str(DAY), str(NEXT_DAY))
+    assert accepted.stdout == "accepted as the new normal from 2024-05-01 on: events\n"
+    nothing = portrait(house, "quality", "accept", str(NEXT_DAY), str(DAY))
+    assert (nothing.returncode, "must hold at least one day" in nothing.stderr) == (1, True)
