@@ -70,9 +70,11 @@ def _materialise_view(
     if gone:
         online.forget(store.config, feast_view, gone)
     columns = ", ".join(column.name for column in view.columns)
-    query = (
-        f"select {columns} from {from_clause(view.name)} join newest using ({view.key}, {FEATURES_AT}, {CREATED_AT}) order by {view.key}"
-    )
+    query = f"""
+        select {columns}
+        from {from_clause(view.name)} join newest using ({view.key}, {FEATURES_AT}, {CREATED_AT})
+        order by strlen({view.key}), {view.key}
+    """  # as the keys lie in the store
     written = 0
     for rows in connection.sql(query).to_arrow_reader(BATCH_ENTITIES):
         online.write_arrow(store.config, feast_view, rows, replaced)
