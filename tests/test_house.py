@@ -60,6 +60,7 @@ def test_every_environment_variable_read_in_the_code_is_a_setting() -> None:
         {f"PORTRAIT_{name.upper()}" for name in Settings.model_fields}
         | {"PORTRAIT_DEBUG"}
         | set(re.findall(r"PORTRAIT_\w+", (ROOT / "dbt_project" / "profiles.yml").read_text()))
+        | set(re.findall(r"PORTRAIT_\w+", (ROOT / "feature_repo" / "feature_store.yaml").read_text()))
     )
     used = {name for path in tracked("*.py") for name in re.findall(r"PORTRAIT_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))}
     assert used - known == set()
