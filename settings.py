@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     seed: int = Field(7, description="seed of the simulated shop and of every training run")
     sequence_length: int = Field(50, ge=2, description="newest events of a user that are kept as a feature")
     dbt_threads: int = Field(2, ge=1)
+    warehouse_url: str = Field(
+        "", description="postgresql://user:password@host:port/database where dbt builds; empty: the house's DuckDB file"
+    )
     online_store: Literal["sqlite", "redis"] = Field("sqlite", description="where online features live: a file of the house, or Redis")
     redis: str = Field("127.0.0.1:6379,db=0", description="Redis as Feast writes it: host:port, then options such as db=0,password=...")
     clock: Literal["data", "wall"] = Field("data", description="now, for online reads: the newest time known from records, or UTC time")

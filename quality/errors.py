@@ -5,6 +5,7 @@
     ├── WarehouseBusy      another process has the warehouse open
     ├── DeliveryRefused    a landing folder or file that cannot be loaded; nothing was changed
     ├── RowsLost           a load that cannot account for every row; nothing was changed
+    ├── WarehouseUrlInvalid  a PORTRAIT_WAREHOUSE_URL that names no Postgres server
     ├── TransformFailed    dbt did not build the marts
     ├── NotInQuarantine    an id that no row in quarantine has
     ├── ReleaseRefused     a row that still breaks a rule after its fixes; nothing was released
@@ -33,6 +34,10 @@ class DeliveryRefused(QualityError):
 
 class RowsLost(QualityError):
     """A load that cannot account for every row; nothing was changed."""
+
+
+class WarehouseUrlInvalid(QualityError):
+    """A `warehouse_url` that names no Postgres server."""
 
 
 class TransformFailed(QualityError):

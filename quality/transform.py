@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 
 from quality.errors import TransformFailed
+from quality.postgres import built_until, copy_landing, dbt_environment, fetch_marts
 from quality.warehouse import check_window, open_warehouse
 from settings import ROOT, get_settings
 
@@ -48,6 +49,7 @@ def build(start: date, end: date, full_refresh: bool = False) -> BuildReport:
     Raises:
         WindowInvalid: the window holds no day.
         WarehouseBusy: another process has the warehouse open.
+        WarehouseUrlInvalid: `warehouse_url` names no Postgres server.
         TransformFailed: a model or test failed; the message names each with its error.
     """
     check_window(start, end)
@@ -56,7 +58,11 @@ def build(start: date, end: date, full_refresh: bool = False) -> BuildReport:
     first = min([start, *_never_built(), *([date.fromisoformat(unfinished.read_text())] if unfinished.exists() else [])])
     unfinished.write_text(first.isoformat())
     arguments = ["--vars", json.dumps({"window_start": first.isoformat(), "sequence_length": get_settings().sequence_length})]
+    if url := get_settings().warehouse_url:
+        copy_landing(url)
     results = _run_dbt("build", [*arguments, *(["--full-refresh"] if full_refresh else [])])
+    if url:
+        fetch_marts(url)
     unfinished.unlink()
     return BuildReport(
         start=start,
@@ -71,6 +77,8 @@ def build(start: date, end: date, full_refresh: bool = False) -> BuildReport:
 def _never_built() -> list[date]:
     """The first day that no build has seen; none before the first build. Opens the warehouse, so that the landing tables stand."""
     with open_warehouse() as warehouse:
+        if url := get_settings().warehouse_url:
+            return built_until(url)
         there = "select 1 from information_schema.tables where table_schema = 'intermediate' and table_name = 'int_horizon'"
         if warehouse.execute(there).fetchone() is None:
             return []
@@ -103,6 +111,7 @@ def _run_dbt(command: str, arguments: list[str], target: Path | None = None) -> 
         "PORTRAIT_DBT_WAREHOUSE": str(settings.warehouse),
         "PORTRAIT_DBT_THREADS": str(settings.dbt_threads),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        **(dbt_environment(settings.warehouse_url) if settings.warehouse_url else {}),
     }
     done = subprocess.run(
         [

@@ -4,9 +4,22 @@
 {% macro duckdb__epoch_us(column) -%}epoch_us({{ column }}){%- endmacro %}
 {% macro postgres__epoch_us(column) -%}cast(extract(epoch from {{ column }}) * 1000000 as bigint){%- endmacro %}
 
+{# Text in the order of its bytes, whatever the server's locale. #}
+{% macro by_bytes(text) -%}{{ adapter.dispatch('by_bytes')(text) }}{%- endmacro %}
+{% macro duckdb__by_bytes(text) -%}{{ text }}{%- endmacro %}
+{% macro postgres__by_bytes(text) -%}({{ text }}) collate "C"{%- endmacro %}
+
 {# A list of `value` in the given order, typed so that contracts hold. #}
 {% macro list_of(value, type, order_by) -%}
     cast(array_agg({{ value }} order by {{ order_by }}) as {{ type }}[])
+{%- endmacro %}
+
+{# The same of a `days` that was joined and may be missing: an empty list then. #}
+{% macro list_of_days(value, type) -%}
+    coalesce(
+        cast(array_agg({{ value }} order by days.occurred_date) filter (where days.occurred_date is not null) as {{ type }}[]),
+        {{ empty_list(type) }}
+    )
 {%- endmacro %}
 
 {% macro empty_list(type) -%}cast(array[] as {{ type }}[]){%- endmacro %}

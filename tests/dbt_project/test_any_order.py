@@ -1,7 +1,7 @@
 """Whatever the order of late, doubled, corrected and shrunk deliveries, incremental builds end where a full refresh does.
 
-One example is an order of loads over forty random shops that share a warehouse and nothing else. dbt is parsed once and run in this process:
-a build takes two seconds instead of ten.
+One example is an order of loads over forty random shops that share a warehouse and nothing else. dbt is parsed once and run in this
+process: a build takes two seconds instead of ten.
 """
 
 import json
@@ -84,7 +84,7 @@ def record(start: date, end: date) -> None:
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
-    """`build(window_start, full_refresh)` on the house that the settings name, in this process; data and unit tests are left to `quality`."""
+    """`build(window_start, full_refresh)` on the house that the settings name, in this process and without dbt's tests."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 

@@ -15,7 +15,7 @@ lists as (
     select
         changes.item_id,
         changes.known_at,
-        {{ list_of(pair, 'varchar', pair) }} as attributes
+        {{ list_of(pair, 'varchar', by_bytes(pair)) }} as attributes
     from changes
     inner join attributes
         on changes.item_id = attributes.item_id and changes.known_at >= attributes.known_at

@@ -1,9 +1,14 @@
 {{ config(materialized='incremental', incremental_strategy='append', pre_hook='{{ forget_versions() }}') }}
 
+-- versions go by numbers here: every one meets all days of 90, and text keys cost most of the time
 with
 
 versions as (
-    {{ versions_to_build(ref('int_user_windows')) }}
+    select user_id, features_at, created_at, events_90d, row_number() over () as version_number
+    from (
+        {{ versions_to_build(ref('int_user_windows')) }}
+    ) as windows
+    where events_90d > 0
 ),
 
 items as (
@@ -35,12 +40,10 @@ days as (
 
 categories as (
     select
-        versions.user_id,
-        versions.features_at,
-        versions.created_at,
-        versions.events_90d,
+        versions.version_number,
         days.top_category,
-        sum(days.events) as events
+        sum(days.events) as events,
+        cast(sum(days.events) as double precision) / max(versions.events_90d) as share
     from versions
     inner join days
         on
@@ -48,26 +51,27 @@ categories as (
             and versions.features_at > days.occurred_date
             and days.occurred_date >= cast(versions.features_at as date) - 90
             and {{ in_force('days', 'versions.created_at') }}
-    group by 1, 2, 3, 4, 5
+    group by 1, 2
 ),
 
 ranked as (
     select
-        *,
-        row_number() over (partition by user_id, features_at, created_at order by events desc, top_category) as place
+        version_number,
+        {{ list_of('top_category', 'varchar', 'events desc, ' ~ by_bytes('top_category')) }} as top_categories,
+        {{ list_of('share', 'double precision', 'events desc, ' ~ by_bytes('top_category')) }} as shares
     from categories
+    group by 1
 ),
 
 final as (
     select
-        user_id,
-        features_at,
-        created_at,
-        {{ list_of('top_category', 'varchar', 'place') }} as top_categories,
-        {{ list_of('cast(events as double precision) / events_90d', 'double precision', 'place') }} as top_category_shares
-    from ranked
-    where place <= 5
-    group by 1, 2, 3
+        versions.user_id,
+        versions.features_at,
+        versions.created_at,
+        ranked.top_categories[1:5] as top_categories,
+        ranked.shares[1:5] as top_category_shares
+    from versions
+    inner join ranked on versions.version_number = ranked.version_number
 )
 
 select * from final

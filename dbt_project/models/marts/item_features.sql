@@ -33,6 +33,9 @@ final as (
         items.top_category,
         items.brand,
         coalesce(items.price, prices_paid.price_paid) as price,
+        cast(
+            case when items.price is not null then 'list' when prices_paid.price_paid is not null then 'paid_median' end as varchar
+        ) as price_source,
         coalesce(items.in_stock, true) as in_stock,
         items.listed_at,
         coalesce(attribute_lists.attributes, {{ empty_list('varchar') }}) as attributes,

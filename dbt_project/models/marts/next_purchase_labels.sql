@@ -1,3 +1,12 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    pre_hook="{% if is_incremental() %} delete from {{ this }}
+        where known_at > {{ window_start() }} or known_at > (select horizon_at from {{ ref('int_horizon') }}) {% endif %}"
+) }}
+
+-- An answer is what was known when its 30 days were over, so it never changes; questions are asked on Mondays, whatever the horizon, so a new
+-- day adds answers and moves none.
 with
 
 horizon as (
@@ -6,22 +15,30 @@ horizon as (
 
 events as (
     select * from {{ ref('int_event_versions') }}
-    where user_id is not null
+    where
+        user_id is not null
+        {% if is_incremental() %}
+        and occurred_at > {{ window_start() }} - interval '30 days'
+        {% endif %}
 ),
 
 seen_users as (
     select user_id, min(greatest(cast(occurred_date + 1 as timestamp), known_at)) as seen_from
-    from events
+    from {{ ref('int_user_days') }}
     group by 1
 ),
 
--- weeks back from the newest midnight whose 30 days are complete, as far as anybody had been seen
-label_times as (
-    select horizon.horizon_at - interval '30 days' - steps.weeks_back * interval '7 days' as label_at
+mondays as (
+    select
+        date_trunc('week', horizon_at - interval '30 days') as newest,
+        cast(extract(epoch from (horizon_at - (select min(seen_from) from seen_users))) / 604800 as bigint) + 1 as weeks
     from horizon
-    cross join generate_series(
-        0, (select cast(extract(epoch from (horizon_at - (select min(seen_from) from seen_users))) / 604800 as bigint) from horizon)
-    ) as steps (weeks_back)
+),
+
+label_times as (
+    select mondays.newest - steps.weeks_back * interval '7 days' as label_at
+    from mondays
+    cross join generate_series(0, (select weeks from mondays)) as steps (weeks_back)
 ),
 
 questions as (
@@ -31,6 +48,9 @@ questions as (
         label_times.label_at + interval '30 days' as known_at
     from label_times
     inner join seen_users on label_times.label_at >= seen_users.seen_from
+    {% if is_incremental() %}
+    where label_times.label_at + interval '30 days' > {{ window_start() }}
+    {% endif %}
 ),
 
 answers as (
@@ -43,7 +63,7 @@ answers as (
         case when events.event_type = 'purchase' then events.item_id end as purchased_item_id,
         row_number() over (
             partition by questions.user_id, questions.label_at
-            order by case when events.event_type = 'purchase' then 0 else 1 end, events.occurred_at, events.event_id
+            order by case when events.event_type = 'purchase' then 0 else 1 end, events.occurred_at, {{ by_bytes('events.event_id') }}
         ) as place
     from questions
     inner join events
@@ -75,7 +95,7 @@ final as (
         coalesce(outcomes.is_purchased_30d, false) as is_purchased_30d,
         outcomes.user_id is not null as is_active_30d,
         cast(coalesce(outcomes.spend_30d, 0) as double precision) as spend_30d,
-        outcomes.next_purchase_item_id
+        cast(outcomes.next_purchase_item_id as varchar) as next_purchase_item_id
     from questions
     left join outcomes
         on questions.user_id = outcomes.user_id and questions.label_at = outcomes.label_at

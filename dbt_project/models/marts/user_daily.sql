@@ -1,5 +1,7 @@
+{% set counters = ['events', 'views', 'favourites', 'carts', 'purchases', 'returns', 'sessions'] %}
 {{ config(materialized='incremental', incremental_strategy='append', pre_hook='{{ forget_versions() }}') }}
 
+-- As in user_sequences: what finally stands is put in order once for each user and cut; versions that differed are put together one by one.
 with
 
 versions as (
@@ -11,51 +13,105 @@ versions as (
 
 days as (
     select * from {{ ref('int_user_days') }}
-    where events > 0 and user_id in (select user_id from versions)
+    where user_id in (select user_id from versions)
 ),
 
-lists as (
+standing as (
     select
-        versions.user_id,
-        versions.features_at,
-        versions.created_at,
-        {{ list_of("days.occurred_date - cast('1970-01-01' as date)", 'bigint', 'days.occurred_date') }} as day_numbers,
-        {{ list_of('days.events', 'bigint', 'days.occurred_date') }} as daily_events,
-        {{ list_of('days.views', 'bigint', 'days.occurred_date') }} as daily_views,
-        {{ list_of('days.favourites', 'bigint', 'days.occurred_date') }} as daily_favourites,
-        {{ list_of('days.carts', 'bigint', 'days.occurred_date') }} as daily_carts,
-        {{ list_of('days.purchases', 'bigint', 'days.occurred_date') }} as daily_purchases,
-        {{ list_of('days.returns', 'bigint', 'days.occurred_date') }} as daily_returns,
-        {{ list_of('days.sessions', 'bigint', 'days.occurred_date') }} as daily_sessions,
-        {{ list_of('days.spend', 'double precision', 'days.occurred_date') }} as daily_spend
+        *,
+        row_number() over (partition by user_id order by occurred_date) as place,
+        count(*) over (
+            partition by user_id order by occurred_date range between interval '89 days' preceding and current row
+        ) as places
+    from days
+    where in_force_until = cast('infinity' as timestamp) and events > 0
+),
+
+unsettled as (
+    select user_id, occurred_date, known_at, in_force_until
+    from days
+    where known_at > occurred_date + 1 or in_force_until < cast('infinity' as timestamp)
+),
+
+differing as (
+    select distinct versions.user_id, versions.features_at, versions.created_at
     from versions
-    inner join days
+    inner join unsettled
         on
-            versions.user_id = days.user_id
-            and versions.features_at > days.occurred_date
-            and days.occurred_date >= cast(versions.features_at as date) - 90
-            and {{ in_force('days', 'versions.created_at') }}
-    group by 1, 2, 3
+            versions.user_id = unsettled.user_id
+            and versions.features_at > unsettled.occurred_date
+            and case
+                when unsettled.in_force_until = cast('infinity' as timestamp) then unsettled.known_at > versions.created_at
+                else {{ in_force('unsettled', 'versions.created_at') }}
+            end
+),
+
+plain as (
+    select versions.user_id, versions.features_at, versions.created_at, standing.place, standing.places
+    from versions
+    inner join standing
+        on versions.user_id = standing.user_id and cast(versions.features_at as date) = standing.occurred_date + 1
+    where not exists (select 1 from differing where {{ same_version('versions', 'differing', 'user_id') }})
+),
+
+ordered as (
+    select
+        user_id,
+        {{ list_of("occurred_date - cast('1970-01-01' as date)", 'bigint', 'place') }} as day_numbers,
+        {% for counter in counters -%}
+        {{ list_of(counter, 'bigint', 'place') }} as daily_{{ counter }},
+        {% endfor -%}
+        {{ list_of('spend', 'double precision', 'place') }} as daily_spend
+    from standing
+    group by 1
+),
+
+cut as (
+    select
+        plain.user_id,
+        plain.features_at,
+        plain.created_at,
+        ordered.day_numbers[plain.place - plain.places + 1:plain.place] as day_numbers,
+        {% for counter in counters -%}
+        ordered.daily_{{ counter }}[plain.place - plain.places + 1:plain.place] as daily_{{ counter }},
+        {% endfor -%}
+        ordered.daily_spend[plain.place - plain.places + 1:plain.place] as daily_spend
+    from plain
+    inner join ordered on plain.user_id = ordered.user_id
+),
+
+one_by_one as (
+    select user_id, features_at, created_at from versions
+    except
+    select user_id, features_at, created_at from plain
 ),
 
 -- an active day can turn out to have been somebody else's: its version stays, and may be left without a day
-final as (
+put_together as (
     select
-        versions.user_id,
-        versions.features_at,
-        versions.created_at,
-        coalesce(lists.day_numbers, {{ empty_list('bigint') }}) as day_numbers,
-        coalesce(lists.daily_events, {{ empty_list('bigint') }}) as daily_events,
-        coalesce(lists.daily_views, {{ empty_list('bigint') }}) as daily_views,
-        coalesce(lists.daily_favourites, {{ empty_list('bigint') }}) as daily_favourites,
-        coalesce(lists.daily_carts, {{ empty_list('bigint') }}) as daily_carts,
-        coalesce(lists.daily_purchases, {{ empty_list('bigint') }}) as daily_purchases,
-        coalesce(lists.daily_returns, {{ empty_list('bigint') }}) as daily_returns,
-        coalesce(lists.daily_sessions, {{ empty_list('bigint') }}) as daily_sessions,
-        coalesce(lists.daily_spend, {{ empty_list('double precision') }}) as daily_spend
-    from versions
-    left join lists
-        on {{ same_version('versions', 'lists', 'user_id') }}
+        one_by_one.user_id,
+        one_by_one.features_at,
+        one_by_one.created_at,
+        {{ list_of_days("days.occurred_date - cast('1970-01-01' as date)", 'bigint') }} as day_numbers,
+        {% for counter in counters -%}
+        {{ list_of_days('days.' ~ counter, 'bigint') }} as daily_{{ counter }},
+        {% endfor -%}
+        {{ list_of_days('days.spend', 'double precision') }} as daily_spend
+    from one_by_one
+    left join days
+        on
+            one_by_one.user_id = days.user_id
+            and one_by_one.features_at > days.occurred_date
+            and days.occurred_date >= cast(one_by_one.features_at as date) - 90
+            and {{ in_force('days', 'one_by_one.created_at') }}
+            and days.events > 0
+    group by 1, 2, 3
+),
+
+final as (
+    select * from cut
+    union all
+    select * from put_together
 )
 
 select * from final

@@ -1,77 +1,148 @@
+{% set length = var('sequence_length') %}
+{% set lists = {
+    'event_item_ids': ['item_id', 'varchar'],
+    'event_types': ['event_type', 'varchar'],
+    'event_times_us': [epoch_us('occurred_at'), 'bigint'],
+    'event_prices': ['price', 'double precision'],
+    'event_categories': ['top_category', 'varchar'],
+} %}
 {{ config(materialized='incremental', incremental_strategy='append', pre_hook='{{ forget_versions() }}') }}
 
+-- Nearly every version's history is a stretch of what finally stands, so that is put in order once for each user and cut: in blocks as long
+-- as a history, each with the block before it. Only versions from which something was missing, or to which something false belonged (a late
+-- event, a correction), are put together one by one.
 with
 
 versions as (
-    {{ versions_to_build(ref('int_user_feature_versions')) }}
-),
-
--- versions and events go by numbers from here: histories are the longest rows of the project, and text keys cost a third of its time
-active_versions as (
-    select
-        user_id,
-        features_at,
-        created_at,
-        row_number() over (order by user_id, features_at, created_at) as version_number
-    from versions
+    select user_id, features_at, created_at
+    from (
+        {{ versions_to_build(ref('int_user_feature_versions')) }}
+    ) as versions
     where is_after_active_day
 ),
 
-events as (
-    select *, row_number() over (partition by user_id order by occurred_at, event_id, known_at) as event_number
-    from {{ ref('int_event_versions') }}
-    where user_id in (select user_id from active_versions)
+entries as (
+    select * from {{ ref('int_user_entries') }}
+    where user_id in (select user_id from versions)
 ),
 
-items as (
-    select * from {{ ref('int_item_versions') }}
+standing as (
+    select *, row_number() over (partition by user_id order by occurred_at, {{ by_bytes('event_id') }}) as place
+    from entries
+    where in_force_until = cast('infinity' as timestamp)
+),
+
+day_ends as (
+    select user_id, occurred_date, max(place) as last_place
+    from standing
+    group by 1, 2
+),
+
+unsettled as (
+    select user_id, occurred_at, known_at, in_force_until
+    from entries
+    where known_at > occurred_date + 1 or in_force_until < cast('infinity' as timestamp)
+),
+
+differing as (
+    select distinct versions.user_id, versions.features_at, versions.created_at
+    from versions
+    inner join unsettled
+        on
+            versions.user_id = unsettled.user_id
+            and versions.features_at > unsettled.occurred_at
+            and case
+                when unsettled.in_force_until = cast('infinity' as timestamp) then unsettled.known_at > versions.created_at
+                else {{ in_force('unsettled', 'versions.created_at') }}
+            end
+),
+
+plain as (
+    select
+        versions.user_id,
+        versions.features_at,
+        versions.created_at,
+        day_ends.last_place,
+        cast(floor((day_ends.last_place - 1) / {{ length }}.0) as bigint) as block
+    from versions
+    inner join day_ends
+        on versions.user_id = day_ends.user_id and cast(versions.features_at as date) = day_ends.occurred_date + 1
+    where not exists (select 1 from differing where {{ same_version('versions', 'differing', 'user_id') }})
+),
+
+blocks_of_entries as (
+    select *, cast(floor((place - 1) / {{ length }}.0) as bigint) as block from standing
+    union all
+    select *, cast(floor((place - 1) / {{ length }}.0) as bigint) + 1 from standing
+),
+
+blocks as (
+    select
+        user_id,
+        block,
+        min(place) as first_place,
+        {% for list, (value, type) in lists.items() -%}
+        {{ list_of(value, type, 'place') }} as {{ list }}{{ ',' if not loop.last }}
+        {% endfor %}
+    from blocks_of_entries
+    where (user_id, block) in (select user_id, block from plain)
+    group by 1, 2
+),
+
+cut as (
+    select
+        plain.user_id,
+        plain.features_at,
+        plain.created_at,
+        {% for list in lists -%}
+        blocks.{{ list }}[
+            greatest(plain.last_place - blocks.first_place + 2 - {{ length }}, 1):plain.last_place - blocks.first_place + 1
+        ] as {{ list }}{{ ',' if not loop.last }}
+        {% endfor %}
+    from plain
+    inner join blocks on plain.user_id = blocks.user_id and plain.block = blocks.block
+),
+
+one_by_one as (
+    select user_id, features_at, created_at from versions
+    except
+    select user_id, features_at, created_at from plain
 ),
 
 histories as (
     select
-        active_versions.version_number,
-        active_versions.created_at,
-        events.event_number,
-        events.item_id,
-        events.event_type,
-        events.occurred_at,
-        events.unit_price,
-        row_number() over (partition by active_versions.version_number order by events.event_number desc) as steps_back
-    from active_versions
-    inner join events
+        one_by_one.features_at,
+        one_by_one.created_at,
+        entries.*,
+        row_number() over (
+            partition by one_by_one.user_id, one_by_one.features_at, one_by_one.created_at
+            order by entries.occurred_at desc, {{ by_bytes('entries.event_id') }} desc
+        ) as steps_back
+    from one_by_one
+    inner join entries
         on
-            active_versions.user_id = events.user_id
-            and active_versions.features_at > events.occurred_at
-            and {{ in_force('events', 'active_versions.created_at') }}
+            one_by_one.user_id = entries.user_id
+            and one_by_one.features_at > entries.occurred_at
+            and {{ in_force('entries', 'one_by_one.created_at') }}
 ),
 
-lists as (
+put_together as (
     select
-        histories.version_number,
-        {{ list_of('histories.item_id', 'varchar', 'histories.event_number') }} as event_item_ids,
-        {{ list_of('histories.event_type', 'varchar', 'histories.event_number') }} as event_types,
-        {{ list_of(epoch_us('histories.occurred_at'), 'bigint', 'histories.event_number') }} as event_times_us,
-        {{ list_of('coalesce(histories.unit_price, items.price, 0)', 'double precision', 'histories.event_number') }} as event_prices,
-        {{ list_of("coalesce(items.top_category, '')", 'varchar', 'histories.event_number') }} as event_categories
+        user_id,
+        features_at,
+        created_at,
+        {% for list, (value, type) in lists.items() -%}
+        {{ list_of(value, type, 'steps_back desc') }} as {{ list }}{{ ',' if not loop.last }}
+        {% endfor %}
     from histories
-    left join items
-        on histories.item_id = items.item_id and {{ in_force('items', 'histories.created_at') }}
-    where histories.steps_back <= {{ var('sequence_length') }}
-    group by 1
+    where steps_back <= {{ length }}
+    group by 1, 2, 3
 ),
 
 final as (
-    select
-        active_versions.user_id,
-        active_versions.features_at,
-        active_versions.created_at,
-        lists.event_item_ids,
-        lists.event_types,
-        lists.event_times_us,
-        lists.event_prices,
-        lists.event_categories
-    from active_versions
-    inner join lists on active_versions.version_number = lists.version_number
+    select * from cut
+    union all
+    select * from put_together
 )
 
 select * from final

@@ -10,7 +10,7 @@ renamed as (
         title,
         description,
         category,
-        nullif(trim(split_part(category, '>', 1)), '') as top_category,
+        cast(nullif(trim(split_part(category, '>', 1)), '') as varchar) as top_category,
         brand,
         price,
         listed_at,
