@@ -45,7 +45,7 @@ def test_the_page_gets_everything_there_is() -> None:
         "user_sequences": 5,
         "user_daily": 9,
     }
-    assert {view: len(features) for view, features in service("item_v1").items()} == {"item_features": 19, "item_vectors": 2}
+    assert {view: len(features) for view, features in service("item_v1").items()} == {"item_features": 20, "item_vectors": 2}
     assert (service_entity("user_v1"), service_entity("item_v1")) == ("user", "item")
 
 
