@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from feature_repo.store import environment as feast_environment
 from serving.local import airflow_home
 from settings import ROOT, Settings
 
@@ -77,7 +78,7 @@ def services(settings: Settings) -> list[Service]:
             "Feast feature server",
             "feast",
             (str(BIN / "feast"), "-c", str(ROOT / "feature_repo"), "serve", "-h", host, "-p", str(settings.feast_port), "--no-access-log"),
-            house,
+            {**feast_environment(), **house},
             f"http://{host}:{settings.feast_port}",
             lambda: _status(f"http://{host}:{settings.feast_port}/health") == 200,
             {"PORTRAIT_FEAST_PORT": settings.feast_port},
@@ -110,7 +111,7 @@ def services(settings: Settings) -> list[Service]:
             "API and web page",
             "api",
             (python, "-m", "uvicorn", "serving.api:app", "--host", host, "--port", str(settings.api_port), "--no-access-log"),
-            house,
+            {**feast_environment(), **house},
             f"http://{host}:{settings.api_port}",
             lambda: _status(f"http://{host}:{settings.api_port}/healthz") == 200,
             {"PORTRAIT_API_PORT": settings.api_port},
