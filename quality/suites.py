@@ -33,6 +33,7 @@ MART_KEYS = {
     "trait_labels": ("user_id", "trait"),
     "next_purchase_labels": ("user_id", "label_at"),
     "campaign_outcomes": ("campaign_id", "user_id"),
+    "category_days": ("day_at", "top_category"),
 }
 #: `(earlier, later)` times of a mart's row.
 _MART_TIME_ORDER = (("features_at", "created_at"), ("label_at", "known_at"))

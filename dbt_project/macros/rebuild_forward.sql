@@ -61,3 +61,20 @@
         and earlier.in_force_until = cast('infinity' as timestamp)
     {% endif %}
 {% endmacro %}
+
+{# pre_hook of a mart of whole days (`day_at`, `known_at` of all its rows): forgets every day of which anything became known, or stopped being
+   in force, after the window's start. #}
+{% macro forget_changed_days() %}
+    {% if is_incremental() %}
+    delete from {{ this }}
+    where day_at in (
+        select day_at from {{ this }} where known_at > {{ window_start() }}
+        union
+        select cast(occurred_date as timestamp)
+        from {{ ref('int_event_versions') }}
+        where
+            known_at > {{ window_start() }}
+            or (in_force_until > {{ window_start() }} and in_force_until < cast('infinity' as timestamp))
+    )
+    {% endif %}
+{% endmacro %}

@@ -1,6 +1,6 @@
 """Marts of a small shop: by hand, by a second and naive way, and the same whatever the order of loads."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -26,6 +26,7 @@ KEYS = {
     "trait_labels": ("user_id", "trait"),
     "next_purchase_labels": ("user_id", "label_at"),
     "campaign_outcomes": ("campaign_id", "user_id"),
+    "category_days": ("day_at", "top_category"),
 }
 Mart = dict[tuple, Row]
 
@@ -222,6 +223,30 @@ def test_labels_and_outcomes_stand_as_last_corrected(built: Built) -> None:
     assert built["trait_labels"] == {("u1", "gender"): {"user_id": "u1", "trait": "gender", "value": "m", "known_at": day("01-15")}}
     (outcome,) = built["campaign_outcomes"].values()
     assert (outcome["treatment"], outcome["is_visited"], outcome["covariates"]) == ("mail", True, '{"x_age": 3}')
+
+
+def test_the_funnel_counts_every_standing_event_under_the_category_of_its_time(built: Built) -> None:
+    delivered = deliveries()
+    counted: dict[tuple, Counter] = defaultdict(Counter)
+    people: dict[tuple, set] = defaultdict(set)
+    standing: dict[str, tuple[Row, date]] = {}
+    for ds in sorted(delivered):
+        for row in delivered[ds].get("events", []):
+            if standing.get(row["event_id"], (None, None))[0] != row:  # said again is not known anew
+                standing[row["event_id"]] = (row, ds)
+    for row, ds in standing.values():
+        items = [item for known in sorted(delivered) if known <= ds for item in delivered[known].get("items", [])]
+        category = next((item.get("category") or "" for item in reversed(items) if item["item_id"] == row["item_id"]), "")
+        key = (datetime.combine(row["occurred_at"].date(), datetime.min.time()), category.split(" > ")[0])
+        counted[key][row["event_type"]] += 1
+        people[(*key, row["event_type"])].add(row["user_id"])
+    funnel = built["category_days"]
+    assert set(funnel) == set(counted) and len(funnel) > 5
+    for key, row in funnel.items():
+        types = ("view", "favourite", "cart", "purchase", "return")
+        assert [row[name] for name in ("views", "favourites", "carts", "purchases", "returns")] == [counted[key][name] for name in types]
+        assert (row["viewers"], row["buyers"]) == tuple(len(people[(*key, name)] - {None}) for name in ("view", "purchase"))
+    assert sum(row["spend"] for row in funnel.values()) == pytest.approx(money([row for row, _ in standing.values()]))
 
 
 def known_events(delivered: dict, at: datetime) -> list[Row]:
