@@ -218,7 +218,8 @@ def list_quarantine(
     if as_json:
         _print_json({"counts": [asdict(count) for count in counts], "rows": [asdict(row) for row in rows]})
     else:
-        print("\n".join(part.as_text() for part in (*counts, *rows)) or "quarantine is empty")
+        lines = [count.as_text() for count in counts] + [row.as_text() for row in rows]
+        print("\n".join(lines) or "quarantine is empty")
 
 
 @quarantine.command("show")

@@ -1,6 +1,6 @@
 {{ config(materialized='view') }}
 
--- The category and the price are those known when the event became known; of an item not yet known then, the first ones known after. So what
+-- The category and the price are those known when the event became known; of an item not yet known then, the first ones known after. What
 -- a user saw stays what it was, whatever the shop makes of the item later.
 with
 
@@ -16,7 +16,10 @@ items as (
         price,
         known_at,
         in_force_until,
-        case when row_number() over (partition by item_id order by known_at) = 1 then cast('-infinity' as timestamp) else known_at end as since
+        case
+            when row_number() over (partition by item_id order by known_at) = 1 then cast('-infinity' as timestamp)
+            else known_at
+        end as since
     from {{ ref('int_item_versions') }}
 ),
 

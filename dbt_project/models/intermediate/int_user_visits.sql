@@ -10,7 +10,7 @@ events as (
     from {{ ref('int_event_versions') }}
     where
         user_id is not null
-        {% if is_incremental() %}
+    {% if is_incremental() %}
         and user_id in (
             select user_id
             from {{ ref('int_event_versions') }}
@@ -18,7 +18,7 @@ events as (
                 known_at > {{ window_start() }}
                 or (in_force_until > {{ window_start() }} and in_force_until < cast('infinity' as timestamp))
         )
-        {% endif %}
+    {% endif %}
 ),
 
 silences as (

@@ -5,8 +5,8 @@
         where known_at > {{ window_start() }} or known_at > (select horizon_at from {{ ref('int_horizon') }}) {% endif %}"
 ) }}
 
--- An answer is what was known when its 30 days were over, so it never changes; questions are asked on Mondays, whatever the horizon, so a new
--- day adds answers and moves none.
+-- An answer is what was known when its 30 days were over, so it never changes; questions are asked on Mondays, whatever the horizon, so a
+-- new day adds answers and moves none.
 with
 
 horizon as (
@@ -17,9 +17,9 @@ events as (
     select * from {{ ref('int_event_versions') }}
     where
         user_id is not null
-        {% if is_incremental() %}
+    {% if is_incremental() %}
         and occurred_at > {{ window_start() }} - interval '30 days'
-        {% endif %}
+    {% endif %}
 ),
 
 seen_users as (

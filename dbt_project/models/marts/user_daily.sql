@@ -58,8 +58,8 @@ ordered as (
     select
         user_id,
         {{ list_of("occurred_date - cast('1970-01-01' as date)", 'bigint', 'place') }} as day_numbers,
-        {% for counter in counters -%}
-        {{ list_of(counter, 'bigint', 'place') }} as daily_{{ counter }},
+        {% for counter in counters %}
+            {{ list_of(counter, 'bigint', 'place') }} as daily_{{ counter }},
         {% endfor -%}
         {{ list_of('spend', 'double precision', 'place') }} as daily_spend
     from standing
@@ -72,8 +72,8 @@ cut as (
         plain.features_at,
         plain.created_at,
         ordered.day_numbers[plain.place - plain.places + 1:plain.place] as day_numbers,
-        {% for counter in counters -%}
-        ordered.daily_{{ counter }}[plain.place - plain.places + 1:plain.place] as daily_{{ counter }},
+        {% for counter in counters %}
+            ordered.daily_{{ counter }}[plain.place - plain.places + 1:plain.place] as daily_{{ counter }},
         {% endfor -%}
         ordered.daily_spend[plain.place - plain.places + 1:plain.place] as daily_spend
     from plain
@@ -93,8 +93,8 @@ put_together as (
         one_by_one.features_at,
         one_by_one.created_at,
         {{ list_of_days("days.occurred_date - cast('1970-01-01' as date)", 'bigint') }} as day_numbers,
-        {% for counter in counters -%}
-        {{ list_of_days('days.' ~ counter, 'bigint') }} as daily_{{ counter }},
+        {% for counter in counters %}
+            {{ list_of_days('days.' ~ counter, 'bigint') }} as daily_{{ counter }},
         {% endfor -%}
         {{ list_of_days('days.spend', 'double precision') }} as daily_spend
     from one_by_one

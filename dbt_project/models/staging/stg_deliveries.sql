@@ -15,7 +15,12 @@ newest_rows as (
 newest_loads as (
     select landing_table, cast(max(ds) + 1 as timestamp) as known_at
     from {{ source('books', '_loads') }}
-    where landing_table in ({% for table in shop_tables %}'{{ table }}'{{ ', ' if not loop.last }}{% endfor %})
+    where
+        landing_table in (
+            {% for table in shop_tables %}
+                '{{ table }}'{{ ',' if not loop.last }}
+            {% endfor %}
+        )
     group by 1
 ),
 
