@@ -26,3 +26,22 @@
 {% macro in_force_until() -%}
     coalesce(superseded_at, cast('infinity' as timestamp)) as in_force_until
 {%- endmacro %}
+
+{# The versions of users whose history is not a stretch of what finally stands: a row of `rows` that happened before their end was late,
+   corrected or taken away. `at` is the column that says when a row happened. #}
+{% macro versions_of_another_history(versions, rows, at) %}
+    select distinct versions.user_id, versions.features_at, versions.created_at
+    from {{ versions }} as versions
+    inner join (
+        select user_id, {{ at }}, known_at, in_force_until
+        from {{ rows }}
+        where known_at > occurred_date + 1 or in_force_until < cast('infinity' as timestamp)
+    ) as unsettled
+        on
+            versions.user_id = unsettled.user_id
+            and versions.features_at > unsettled.{{ at }}
+            and case
+                when unsettled.in_force_until = cast('infinity' as timestamp) then unsettled.known_at > versions.created_at
+                else {{ in_force('unsettled', 'versions.created_at') }}
+            end
+{% endmacro %}

@@ -40,23 +40,8 @@ day_ends as (
     group by 1, 2
 ),
 
-unsettled as (
-    select user_id, occurred_at, known_at, in_force_until
-    from entries
-    where known_at > occurred_date + 1 or in_force_until < cast('infinity' as timestamp)
-),
-
 differing as (
-    select distinct versions.user_id, versions.features_at, versions.created_at
-    from versions
-    inner join unsettled
-        on
-            versions.user_id = unsettled.user_id
-            and versions.features_at > unsettled.occurred_at
-            and case
-                when unsettled.in_force_until = cast('infinity' as timestamp) then unsettled.known_at > versions.created_at
-                else {{ in_force('unsettled', 'versions.created_at') }}
-            end
+    {{ versions_of_another_history('versions', 'entries', 'occurred_at') }}
 ),
 
 plain as (
