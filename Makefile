@@ -40,10 +40,10 @@ layers: setup ## imports point upstream only
 sql: setup ## SQL style
 	@warehouse=$$(mktemp -d) && PORTRAIT_DBT_WAREHOUSE=$$warehouse/empty.duckdb $(BIN)/sqlfluff lint --disable-progress-bar --nocolor dbt_project; \
 		code=$$?; rm -rf $$warehouse; exit $$code
-test: setup ## the whole test suite
-	@$(BIN)/pytest
+test: setup ## the whole test suite, on two cores
+	@$(BIN)/pytest -n 2 --dist loadfile --durations 20
 test-fast: setup ## the part of the suite that takes under five minutes
-	@$(BIN)/pytest -m "not slow"
+	@$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 check: lint types layers sql test ## all of the above, tests last
 
 requirements: setup ## pin requirements/portrait.in again
