@@ -6,6 +6,7 @@ in a hundred late by up to two weeks, 30,000 items. Then, in one run on one mach
 - `build`, as the pipeline calls it: dbt as a process, contracts, unit and data tests;
 - the peer: the statements of the same models as dbt compiled them, one after the other in one DuckDB connection with the same settings,
   on a copy of the same landing tables;
+- both gates on the whole window, imports apart, beside four rules on the events pushed down as plain SQL;
 - a second day: one more day of `--day-events` events, the same at every size, built on the history.
 """
 
@@ -136,8 +137,27 @@ def compiled(home: Path) -> list[str]:
     return [(attempt / "run" / "portrait" / paths[model]["original_file_path"]).read_text().replace("__dbt_tmp", "") for model in models]
 
 
+def gates() -> dict[str, float]:
+    """Seconds of the landing gate and the marts gate over the whole history, and of the four rules."""
+    import quality.engine
+    import quality.suites  # noqa: F401
+    from benchmarks.gates import FOUR_RULES, timed
+    from quality.gates import check
+
+    with open_warehouse() as connection:
+        for table in ("events", "items", "users"):
+            counted = f"select '{table}', ds, count(*), count(*), 0, 0, 0, '{{}}' from landing.{table} group by ds"
+            connection.execute(f"insert into landing._loads {counted}")
+        rules = timed(lambda: connection.execute(FOUR_RULES).fetchall())
+    return {
+        "landing_gate_s": timed(lambda: check("landing", FIRST, LAST)),
+        "marts_gate_s": timed(lambda: check("marts", FIRST, LAST)),
+        "four_rules_s": rules,
+    }
+
+
 def measure(events: int, day_events: int) -> dict[str, Any]:
-    """One size: seconds of build, peer and second day, and the largest memory and temporary disk of the build's process."""
+    """One size: seconds of build, gates, second day and peer, and the most memory that a process of the two builds took."""
     home = Path(tempfile.mkdtemp(prefix="portrait-benchmark-"))
     os.environ["PORTRAIT_HOME"] = str(home)
     get_settings.cache_clear()
@@ -153,12 +173,14 @@ def measure(events: int, day_events: int) -> dict[str, Any]:
         shutil.copyfile(get_settings().warehouse, peer)
         first = build(FIRST, LAST)
         statements = compiled(home)
+        gated = gates()
         with open_warehouse() as connection:
             new = deliver(connection, users, (visits, visits + day_events // 6), LAST, 1)
         second = build(LAST, LAST + timedelta(days=1))
         return {
             "events": made,
             "day_events": new,
+            **gated,
             "build_s": first.seconds,
             "models_s": first.models,
             "second_day_s": second.seconds,
@@ -187,6 +209,12 @@ def main() -> None:
             f"ratio {result['build_s'] / result['straight_s']:.2f}, "
             f"peak {result['peak_gib']:.1f} GiB, file {result['warehouse_gib']:.1f} GiB; a day of {result['day_events']:,} more: "
             f"{result['second_day_s']:.1f} s, of which models {sum(result['second_day_models_s'].values()):.1f} s",
+            flush=True,
+        )
+        share = (result["landing_gate_s"] + result["marts_gate_s"]) / result["build_s"]
+        print(
+            f"            gates: landing {result['landing_gate_s']:.1f} s, marts {result['marts_gate_s']:.1f} s, {share:.1%} of the build; "
+            f"four rules {result['four_rules_s']:.1f} s",
             flush=True,
         )
         slowest = sorted(result["models_s"].items(), key=lambda model: -model[1])[:8]
