@@ -31,7 +31,7 @@ from typing import Any
 from benchmarks.page import circumstances, write_part
 from settings import ROOT
 
-SIZES = (40_000, 400_000, 4_000_000)
+SIZES = (20_000, 200_000, 2_000_000)
 RESULT = ROOT / "var" / "benchmarks" / "data.json"
 STAGES = ("simulate", "ingest", "build", "second day", "gate", "export", "materialise", "frame", "online read")
 PEERS = {
