@@ -172,7 +172,11 @@ def measure(events: int, day_events: int) -> dict[str, Any]:
         peer.parent.mkdir()
         shutil.copyfile(get_settings().warehouse, peer)
         first = build(FIRST, LAST)
+        print(f"{made:>11,} events: built in {first.seconds:.1f} s", flush=True)
         statements = compiled(home)
+        straight = replay(peer, statements)
+        peer.unlink()
+        print(f"{made:>11,} events: straight in {straight:.1f} s", flush=True)
         gated = gates()
         with open_warehouse() as connection:
             new = deliver(connection, users, (visits, visits + day_events // 6), LAST, 1)
@@ -187,7 +191,7 @@ def measure(events: int, day_events: int) -> dict[str, Any]:
             "second_day_models_s": second.models,
             "peak_gib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20,
             "warehouse_gib": get_settings().warehouse.stat().st_size / 2**30,
-            "straight_s": replay(peer, statements),
+            "straight_s": straight,
             "rows": first.rows,
         }
     finally:

@@ -39,6 +39,9 @@ LEVEL = 4.0
 CONCENTRATION = 0.25
 #: Standard deviations of pure counting noise that are always allowed.
 NOISE = 5
+#: Standard deviations of the shop's own change from week to week that are always allowed: events come in visits, so days of a small shop
+#: vary by far more than counting noise.
+OWN_NOISE = 4
 
 RULES = ("volume", "null_shares", "category_shares", "values_present", "number_levels", "concentration")
 
@@ -120,7 +123,8 @@ def _compared(ds: date, day: Profile, reference: Mapping[date, Profile]) -> Iter
     n = day["rows"][""]
     weekday = [profile["rows"][""] for before, profile in reference.items() if before.weekday() == ds.weekday()]
     if weekday and np.median([profile["rows"][""] for profile in reference.values()]) >= MIN_ROWS:
-        yield _volume(n, float(np.median(weekday)), HOLIDAY_VOLUME if (ds.month, ds.day) in HOLIDAYS else VOLUME[0])
+        own = OWN_NOISE * _weekly_spread(reference) * (1 + 1.57 / len(weekday)) ** 0.5  # a median of few days is uncertain itself
+        yield _volume(n, float(np.median(weekday)), HOLIDAY_VOLUME if (ds.month, ds.day) in HOLIDAYS else VOLUME[0], own)
     large = [profile for profile in reference.values() if profile["rows"][""] >= MIN_ROWS]
     if n < MIN_ROWS or len(large) < MIN_DAYS:
         return
@@ -148,8 +152,18 @@ def _parts(large: list[Profile], day: Profile) -> dict[str, set[str]]:
     return parts
 
 
-def _volume(n: float, expected: float, lowest: float) -> tuple[str, str, float, str]:
-    limit = max((1 - lowest if n < expected else VOLUME[1] - 1) * expected, NOISE * expected**0.5)
+def _weekly_spread(reference: Mapping[date, Profile]) -> float:
+    """Robust standard deviation of a day's rows, as a share of them, from each day beside the same weekday a week before."""
+    import numpy as np
+
+    week = timedelta(days=7)
+    pairs = [(profile["rows"][""], reference[day - week]["rows"][""]) for day, profile in reference.items() if day - week in reference]
+    ratios = [abs(np.log(now / before)) for now, before in pairs if now and before]
+    return float(1.4826 * np.median(ratios) / 2**0.5) if ratios else 0.0
+
+
+def _volume(n: float, expected: float, lowest: float, own: float) -> tuple[str, str, float, str]:
+    limit = max((1 - lowest if n < expected else VOLUME[1] - 1) * expected, NOISE * expected**0.5, own * expected)
     return "volume", "", abs(n - expected) / limit if limit else 0.0, f"{n:.0f} rows, {expected:.0f} expected"
 
 
