@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 REFERENCE_DAYS = 56
 MIN_DAYS = 14
+#: Of fewer same weekdays, one of which may be a first delivery that brings the past, a day may also be like the median of all days.
+MIN_WEEKDAYS = 4
 #: Days with fewer rows are too small to be judged, and to judge by.
 MIN_ROWS = 50
 
@@ -124,7 +126,11 @@ def _compared(ds: date, day: Profile, reference: Mapping[date, Profile]) -> Iter
     weekday = [profile["rows"][""] for before, profile in reference.items() if before.weekday() == ds.weekday()]
     if weekday and np.median([profile["rows"][""] for profile in reference.values()]) >= MIN_ROWS:
         own = OWN_NOISE * _weekly_spread(reference) * (1 + 1.57 / len(weekday)) ** 0.5  # a median of few days is uncertain itself
-        yield _volume(n, float(np.median(weekday)), HOLIDAY_VOLUME if (ds.month, ds.day) in HOLIDAYS else VOLUME[0], own)
+        lowest = HOLIDAY_VOLUME if (ds.month, ds.day) in HOLIDAYS else VOLUME[0]
+        expected = [float(np.median(weekday))]
+        if len(weekday) < MIN_WEEKDAYS:
+            expected.append(float(np.median([profile["rows"][""] for profile in reference.values()])))
+        yield min((_volume(n, rows, lowest, own) for rows in expected), key=lambda measured: measured[2])
     large = [profile for profile in reference.values() if profile["rows"][""] >= MIN_ROWS]
     if n < MIN_ROWS or len(large) < MIN_DAYS:
         return

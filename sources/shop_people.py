@@ -80,9 +80,9 @@ def make_people(rng: np.random.Generator, first: int, users: int, start: int, en
     gender = (rng.random(users) < 0.47).astype(int)
     age = rng.choice(len(AGE_BANDS), users, p=[0.17, 0.27, 0.23, 0.18, 0.15])
     city = rng.choice(len(CITIES), users, p=[0.15, 0.1, 0.1, 0.05, 0.12, 0.06, 0.09, 0.08, 0.06, 0.05, 0.07, 0.07])
-    registered = np.where(rng.random(users) < 0.6, start - rng.integers(0, 730 * DAY, users), rng.integers(start, end - DAY, users))
+    registered = np.where(rng.random(users) < 0.6, start - rng.integers(0, 730 * DAY, users), rng.integers(start, end, users))
     stays = rng.random(users) < 0.75
-    left = np.where(stays, end, rng.integers(np.maximum(registered, start) + DAY // 2, end, users))
+    left = np.where(stays, end, rng.integers(np.minimum(np.maximum(registered, start) + DAY // 2, end - 1), end, users))
     is_abrupt = rng.random(users) < SHARE_ABRUPT
     return People(
         first=first,
