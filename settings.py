@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     seed: int = Field(7, description="seed of the simulated shop and of every training run")
     sequence_length: int = Field(50, ge=2, description="newest events of a user that are kept as a feature")
     dbt_threads: int = Field(2, ge=1)
+    warehouse_memory: str = Field("3GB", pattern=r"^\d+(\.\d+)?(MB|GB)$", description="above this the warehouse's work spills to disk")
     warehouse_url: str = Field(
         "", description="postgresql://user:password@host:port/database where dbt builds; empty: the house's DuckDB file"
     )

@@ -117,7 +117,7 @@ def replay(warehouse: Path, statements: list[str]) -> float:
 
     profile = yaml.safe_load((PROJECT / "profiles.yml").read_text())["portrait"]["outputs"]["duckdb"]
     with duckdb.connect(str(warehouse)) as connection:
-        for name, value in profile["settings"].items():
+        for name, value in (profile["settings"] | {"memory_limit": get_settings().warehouse_memory}).items():
             connection.execute(f"set {name} = '{value}'")
         for schema in ("staging", "intermediate", "marts"):
             connection.execute(f"create schema if not exists {schema}")

@@ -110,6 +110,7 @@ def _run_dbt(command: str, arguments: list[str], target: Path | None = None) -> 
     environment = os.environ | {
         "PORTRAIT_DBT_WAREHOUSE": str(settings.warehouse),
         "PORTRAIT_DBT_THREADS": str(settings.dbt_threads),
+        "PORTRAIT_DBT_MEMORY": settings.warehouse_memory,
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         **(dbt_environment(settings.warehouse_url) if settings.warehouse_url else {}),
     }

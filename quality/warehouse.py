@@ -28,9 +28,6 @@ SQL_TYPES = {
     "json": "varchar",
 }
 
-#: Above this DuckDB spills to disk: the warehouse shares the machine with Airflow and with training.
-MEMORY_LIMIT = "3GB"
-
 #: `_loads` accounts for every row of every day that was loaded, days on which nothing came included; `repaired` is JSON `{repair: rows}`.
 #: `_absent` says why a table has never been delivered; `releases` which quarantined rows were fixed and released.
 #: `_profiles` (`quality/profile.py`), `_comparisons` and `_references` (`quality/distribution.py`) are for comparing days.
@@ -75,7 +72,7 @@ def open_warehouse() -> Iterator["duckdb.DuckDBPyConnection"]:
     path = get_settings().warehouse
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        connection = duckdb.connect(str(path), config={"memory_limit": MEMORY_LIMIT})
+        connection = duckdb.connect(str(path), config={"memory_limit": get_settings().warehouse_memory})
     except duckdb.IOException as error:
         if "lock" not in str(error):
             raise
