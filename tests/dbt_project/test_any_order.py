@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from quality.transform import PROJECT
 from quality.warehouse import open_warehouse
 from settings import get_settings
+from tests.dbt_project.built_shop import KEYS, Mart, read_marts
 from tests.dbt_project.small_shop import Deliveries, Row, load
-from tests.dbt_project.test_marts import KEYS, Mart, read_marts
 
 pytestmark = pytest.mark.slow
 

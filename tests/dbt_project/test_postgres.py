@@ -22,8 +22,8 @@ from quality.errors import WarehouseUrlInvalid
 from quality.postgres import connect, dbt_environment
 from quality.transform import build
 from settings import get_settings
+from tests.dbt_project.built_shop import KEYS, Mart, read_marts
 from tests.dbt_project.small_shop import FIRST, LAST, deliveries, load
-from tests.dbt_project.test_marts import KEYS, Mart, read_marts
 
 pytest.importorskip("psycopg2", reason="needs psycopg2, which dbt-postgres brings")
 
