@@ -1,7 +1,7 @@
 """Landing files: tables typed by the contract, partitioned by day, written to deterministic Parquet and read back."""
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
@@ -46,10 +46,10 @@ def landing_table(name: str, columns: Mapping[str, Any], ds: Sequence[date] | np
     return pa.table([*arrays, pa.array(ds, type=pa.date32())], names=[*names, "ds"])
 
 
-def write_partitions(tables: Mapping[str, pa.Table], landing_dir: Path) -> dict[str, tuple[int, date, date]]:
+def write_partitions(tables: Mapping[str, pa.Table], landing_dir: Path, whole: Collection[str] = ()) -> dict[str, tuple[int, date, date]]:
     """Write each table's rows to `<table>/ds=YYYY-MM-DD/part-0.parquet`, in the order they come; yields (rows, first day, last day).
 
-    Of a table that is written, days of this delivery on which it now has no rows are removed; each file appears whole or not at all.
+    What was there before goes as `put_in_place` says; each file appears whole or not at all.
     """
     written: dict[str, tuple[int, date, date]] = {}
     with staging(landing_dir) as staged:
@@ -57,7 +57,7 @@ def write_partitions(tables: Mapping[str, pa.Table], landing_dir: Path) -> dict[
             for day, of_day in split_days(rows):
                 write_parquet(of_day, staged / name / f"ds={day}" / "part-0.parquet")
                 written[name] = _counted(written.get(name), of_day.num_rows, day)
-        put_in_place(staged, landing_dir)
+        put_in_place(staged, landing_dir, whole)
     return written
 
 
@@ -106,16 +106,20 @@ def write_parquet(rows: pa.Table, path: Path) -> None:
     pq.write_table(rows.replace_schema_metadata(None), path, compression="zstd", coerce_timestamps="us", use_dictionary=repeats)
 
 
-def put_in_place(staged: Path, landing_dir: Path) -> None:
-    """Move `staged/<table>/ds=<day>/*` into the landing folder.
+def put_in_place(staged: Path, landing_dir: Path, whole: Collection[str]) -> None:
+    """Move `staged/<table>/ds=<day>/*` into the landing folder, where it replaces what an earlier delivery left.
 
-    Every other file of a staged table on a staged day goes, and so do days of a staged table on which only other tables have rows now.
+    A table in `whole` is delivered from the first staged day to the last: any other day of it in between goes, and all of them where it has
+    no rows now. Any other table is delivered on the staged days: of it only days go on which other tables alone have rows now.
     """
     folders = {table.name: {folder.name for folder in table.iterdir()} for table in staged.iterdir()}
     touched = set().union(*folders.values())
-    for table, days in folders.items():
-        for day in touched - days:
-            shutil.rmtree(landing_dir / table / day, ignore_errors=True)
+    for table in {*folders, *whole}:
+        days = folders.get(table, set())
+        for folder in (landing_dir / table).glob("ds=*"):
+            covered = min(touched) <= folder.name <= max(touched) if table in whole else folder.name in touched
+            if covered and folder.name not in days:
+                shutil.rmtree(folder)
         for day in sorted(days):
             target = landing_dir / table / day
             target.mkdir(parents=True, exist_ok=True)

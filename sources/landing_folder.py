@@ -8,6 +8,9 @@ A required column that is missing refuses the delivery; a cell that does not par
 and `quality` judges the row. Rows of unpartitioned files become known on the UTC day of the table's time (events: `received_at`, else
 `occurred_at`); rows without a believable one (unparseable, before 1990, after today) on the delivery's earliest day. What a shop
 knew before its first delivered event (a customer of ten years) is known on the day of that event: the window is that of the events.
+
+Delivered again, unpartitioned files replace all of their table from the delivery's first day to its last; a folder of `ds=` days replaces
+the days that the delivery has, so that a shop may correct two days and keep those between. A table that is not handed in stays.
 """
 
 import logging
@@ -43,14 +46,20 @@ def read(data: Path, seed: int, options: dict[str, Any]) -> dict[str, pa.Table]:
             f"Source landing reads at least one of {', '.join(LANDING)} (.parquet or .csv) with a row in it. {data} has none."
         )
     if "events" in tables and (opening := pc.min(tables["events"]["ds"]).as_py()):
-        whole = [name for name in tables if name != "events" and not any(path.parent.name.startswith("ds=") for path in _files(data, name))]
-        tables |= {name: _not_before(tables[name], opening) for name in whole}
+        without_days = tables.keys() & whole_tables(data) - {"events"}
+        tables |= {name: _not_before(tables[name], opening) for name in without_days}
     earliest = min((day for rows in tables.values() if (day := pc.min(rows["ds"]).as_py())), default=None)
     if earliest is None:
         raise DataNotFound(
             f"A delivery needs one day at least. No row in {data} has a time. Put the files into <table>/ds=YYYY-MM-DD/ folders."
         )
     return {name: _typed_by_day(LANDING[name], _fill_ds(rows, earliest)) for name, rows in tables.items()}
+
+
+def whole_tables(data: Path) -> set[str]:
+    """Tables handed in without days, with rows or without."""
+    files = {name: _files(data, name) for name in LANDING}
+    return {name for name, paths in files.items() if paths and not any(path.parent.name.startswith("ds=") for path in paths)}
 
 
 def _files(data: Path, table: str) -> list[Path]:

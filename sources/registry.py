@@ -1,7 +1,10 @@
 """Every source by name, and `deliver`: a source's data -> landing files. Light to import: adapters are imported when they are asked for.
 
 An adapter is a module with `read(data, seed, options) -> dict[str, pyarrow.Table]`: the landing tables it found, each with a `ds`
-column (date). What is too large for memory is streamed instead: `stream(seed, options, landing_dir)` writes the files itself.
+column (date). What is too large for memory is streamed instead: `stream(seed, options, landing_dir, whole)` writes the files itself.
+
+A redelivery replaces the days that it covers: what an adapter gives is all there is from the delivery's first day to its last, in every
+table of its source. Where that is not so, `whole_tables(data)` names the tables of which it is.
 """
 
 import json
@@ -170,7 +173,8 @@ _OTHER_MODULES = {"landing": "landing_folder"}  # any other adapter's module has
 def deliver(source: str, data: Path | str | None, landing_dir: Path, *, seed: int = 7, options: dict[str, Any] | None = None) -> Delivery:
     """Write what `source` finds in `data` to `landing_dir/<table>/ds=YYYY-MM-DD/part-0.parquet`, and say what that was.
 
-    What an earlier delivery left of the same tables and days is replaced; other days and tables stay. The same inputs give the same bytes.
+    What an earlier delivery left of the days that this one covers is replaced; other days and tables stay, and live events and released
+    rows always do. The same inputs give the same bytes.
     Raises a `SourceError` before anything is written.
     """
     if source not in SOURCES:
@@ -193,10 +197,11 @@ def deliver(source: str, data: Path | str | None, landing_dir: Path, *, seed: in
     from sources.files import write_partitions
 
     adapter = import_module(f"sources.{_OTHER_MODULES.get(source, source)}")
+    whole = adapter.whole_tables(path) if hasattr(adapter, "whole_tables") else set(chosen.tables)
     if hasattr(adapter, "stream"):
-        counts = adapter.stream(seed, options or {}, landing_dir)
+        counts = adapter.stream(seed, options or {}, landing_dir, whole)
     else:
-        counts = write_partitions(adapter.read(path, seed, options or {}), landing_dir)
+        counts = write_partitions(adapter.read(path, seed, options or {}), landing_dir, whole)
     written = {name: TableDelivery(*counts[name]) for name in LANDING if name in counts}
     delivery = Delivery(
         source,

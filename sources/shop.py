@@ -12,7 +12,7 @@ benchmarks read it, nothing else may.
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -75,7 +75,7 @@ def _parsed(name: str, value: Any) -> Any:
     return parsed
 
 
-def stream(seed: int, options: dict[str, Any], landing_dir: Path) -> Counts:
+def stream(seed: int, options: dict[str, Any], landing_dir: Path, whole: Collection[str]) -> Counts:
     """Writes the shop of that seed and size, and its truth beside the landing folder; yields (rows, first day, last day) by table."""
     chosen = ShopOptions.of(options)
     end_day = day_number(chosen.end) + 1
@@ -92,7 +92,7 @@ def stream(seed: int, options: dict[str, Any], landing_dir: Path) -> Counts:
     with staging(landing_dir) as staged:
         parts = [write_catalogue(world, staged), *_simulated(world, staged, chosen.workers)]
         _write_truth(staged / "truth", landing_dir.parent / "truth", [dirt for _, dirt in parts])
-        put_in_place(staged / "landing", landing_dir)
+        put_in_place(staged / "landing", landing_dir, whole)
     return merge_counts(counts for counts, _ in parts)
 
 

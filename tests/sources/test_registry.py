@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from datetime import date
+from contextlib import nullcontext
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from settings import ROOT
 from sources.errors import DataNotFound, UnknownOption, UnknownSource
 from sources.files import read_table
 from sources.landing import LANDING
-from sources.registry import SOURCES, USES, Delivery, deliver
+from sources.registry import OWN_TABLES, SOURCES, USES, Delivery, deliver
 
 SEQUENCES = "u1 a b c\nu2 b\n"
 
@@ -131,3 +132,97 @@ def test_a_day_on_which_a_table_has_no_rows_any_more_is_emptied(tmp_path: Path):
     deliver("landing", given, landing, seed=7, options={})
     assert read_table(landing, "orders")["order_id"].to_pylist() == ["1"]
     assert read_table(landing, "events").num_rows == 2
+
+
+DAYS = ("2024-05-01", "2024-05-02", "2024-05-03", "2024-05-04")
+
+
+def test_a_redelivered_file_replaces_every_day_from_its_deliverys_first_to_its_last_and_none_outside(tmp_path: Path):
+    landing, given = tmp_path / "landing", tmp_path / "given"
+    given.mkdir()
+    orders = given / "orders.csv"
+    (given / "events.csv").write_text("item_id,event_type,occurred_at\n" + "".join(f"a,view,{day}\n" for day in DAYS))
+    orders.write_text("order_id,placed_at\n" + "".join(f"{day},{day}\n" for day in DAYS))
+    deliver("landing", given, landing)
+    (given / "events.csv").write_text(f"item_id,event_type,occurred_at\na,view,{DAYS[0]}\na,view,{DAYS[2]}\n")
+    orders.write_text(f"order_id,placed_at\nnew,{DAYS[0]}\n")
+    delivery = deliver("landing", given, landing)
+    assert (delivery.start, delivery.end) == (date(2024, 5, 1), date(2024, 5, 4))
+    assert [str(day) for day in read_table(landing, "events")["ds"].to_pylist()] == [DAYS[0], DAYS[2], DAYS[3]]
+    assert read_table(landing, "orders")["order_id"].to_pylist() == ["new", DAYS[3]]
+
+
+def test_a_table_handed_in_empty_is_emptied_in_the_window_and_one_not_handed_in_stays(tmp_path: Path):
+    landing, given = tmp_path / "landing", tmp_path / "given"
+    given.mkdir()
+    (given / "events.csv").write_text("item_id,event_type,occurred_at\na,view,2024-05-01\n")
+    (given / "orders.csv").write_text("order_id,placed_at\n1,2024-05-01\n")
+    (given / "chargebacks.csv").write_text("order_id,reported_at\n1,2024-05-01\n")
+    deliver("landing", given, landing)
+    (given / "orders.csv").write_text("order_id,placed_at\n")
+    (given / "chargebacks.csv").unlink()
+    deliver("landing", given, landing)
+    assert [read_table(landing, name).num_rows for name in ("events", "orders", "chargebacks")] == [1, 0, 1]
+
+
+def test_redelivered_day_folders_replace_the_days_that_they_name_and_not_those_between(tmp_path: Path):
+    landing = tmp_path / "landing"
+
+    def hand_in(name: str, item: str, days: tuple[str, ...]) -> None:
+        for day in days:
+            folder = tmp_path / name / "events" / f"ds={day}"
+            folder.mkdir(parents=True)
+            (folder / "part-0.csv").write_text(f"item_id,event_type,occurred_at\n{item},view,{day}\n")
+        deliver("landing", tmp_path / name, landing)
+
+    hand_in("first", "old", DAYS)
+    hand_in("corrections", "new", (DAYS[0], DAYS[2]))
+    assert read_table(landing, "events")["item_id"].to_pylist() == ["new", "old", "new", "old"]
+
+
+@pytest.mark.parametrize("source", ["shop", "amazon_sequences"])
+def test_another_delivery_of_a_source_leaves_no_day_of_the_first_within_its_window(source: str, sequences: Path, tmp_path: Path):
+    landing, old = tmp_path / "landing", b"of the first delivery"
+    data, options = (None, {"users": 10, "events_per_user": 1, "days": 60}) if source == "shop" else (sequences, {})
+    first = deliver(source, data, landing, seed=1, options=options)
+    own = {"live_events", "_released/events", *OWN_TABLES}
+    outside = {f"ds={first.start - timedelta(days=1)}", f"ds={first.end}"}
+    inside = {f"ds={first.start + timedelta(days=n)}" for n in range((first.end - first.start).days)}
+    for folder in own | set(SOURCES[source].tables):
+        for day in inside | outside:
+            (landing / folder / day).mkdir(parents=True, exist_ok=True)
+            (landing / folder / day / "part-9.parquet").write_bytes(old)
+    deliver(source, data, landing, seed=2, options=options)
+    left = {tuple(name.rsplit("/", 2)[:2]) for name, content in file_bytes(landing).items() if content == old}
+    assert left == {(folder, day) for folder in own for day in inside | outside} | {
+        (folder, day) for folder in SOURCES[source].tables for day in outside
+    }
+
+
+def test_a_delivery_killed_while_it_is_put_in_place_is_whole_once_it_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    given, landing, untouched = tmp_path / "given", tmp_path / "landing", tmp_path / "untouched"
+    given.mkdir()
+
+    def hand_in(days: tuple[str, ...], into: Path, item: str) -> None:
+        (given / "events.csv").write_text("item_id,event_type,occurred_at\n" + "".join(f"{item},view,{day}\n" for day in days))
+        (given / "orders.csv").write_text("order_id,placed_at\n" + "".join(f"{item}{day},{day}\n" for day in days))
+        deliver("landing", given, into)
+
+    hand_in((DAYS[0], DAYS[3]), untouched, "new")
+    move = Path.replace
+    for moves in range(5):
+        hand_in(DAYS, landing, "old")
+        made = []
+
+        def stop_after(path: Path, target: Path, made: list[Path] = made, moves: int = moves) -> Path:
+            if len(made) == moves:
+                raise KeyboardInterrupt
+            made.append(target)
+            return move(path, target)
+
+        monkeypatch.setattr(Path, "replace", stop_after)
+        with pytest.raises(KeyboardInterrupt) if moves < 4 else nullcontext():
+            hand_in((DAYS[0], DAYS[3]), landing, "new")
+        monkeypatch.undo()
+        hand_in((DAYS[0], DAYS[3]), landing, "new")
+        assert file_bytes(landing) == file_bytes(untouched)
