@@ -13,6 +13,7 @@
     └── GateFailed         a suite that found what must not pass to the next stage
 
 All of them are faults of the data or of the set-up, so trying again without a change does not help; only WarehouseBusy passes by itself.
+`exit_code` is what the command line ends with, where it is not 1.
 """
 
 
@@ -54,6 +55,8 @@ class GateFailed(QualityError):
 
 class NotInQuarantine(QualityError):
     """An id that no row in quarantine has."""
+
+    exit_code = 3
 
 
 class ReleaseRefused(QualityError):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _OPEN = "from quarantine.rows where id not in (select id from quarantine.releases)"
+_ASKED = "and ($table is null or landing_table = $table) and ($rule is null or rule = $rule)"
 #: Where a released file says what was changed in its row.
 _FIXES = "portrait_fixes"
 
@@ -62,6 +63,20 @@ class QuarantineCount:
 
 
 @dataclass(frozen=True)
+class QuarantineListing:
+    """What waits, counted by table and rule, and the newest rows of it."""
+
+    counts: tuple[QuarantineCount, ...]
+    rows: tuple[QuarantinedRow, ...]
+
+    def as_text(self) -> str:
+        """One line a count, then one a row, and how many rows are not among them."""
+        left = sum(count.rows for count in self.counts) - len(self.rows)
+        lines = [count.as_text() for count in self.counts] + [row.as_text() for row in self.rows]
+        return "\n".join([*lines, *([f"and {left} more: see them with --limit, or fewer with --table and --rule"] if left else [])])
+
+
+@dataclass(frozen=True)
 class ReleaseReport:
     """What was released; loading `[start, end)` again brings it in."""
 
@@ -81,23 +96,26 @@ def open_rows(table: str | None = None, rule: str | None = None, limit: int = 50
     """Rows that wait in quarantine, newest day first, without their values."""
     with open_warehouse() as connection:
         rows = connection.execute(
-            f"""
-            select id, landing_table, ds, rule, detail {_OPEN}
-                and ($table is null or landing_table = $table) and ($rule is null or rule = $rule)
-            order by ds desc, landing_table, rule, id limit $limit
-            """,
+            f"select id, landing_table, ds, rule, detail {_OPEN} {_ASKED} order by ds desc, landing_table, rule, id limit $limit",
             {"table": table, "rule": rule, "limit": limit},
         ).fetchall()
     return [QuarantinedRow(*row) for row in rows]
 
 
-def summary() -> list[QuarantineCount]:
+def summary(table: str | None = None, rule: str | None = None) -> list[QuarantineCount]:
     """Open rows by table and rule, most first."""
     with open_warehouse() as connection:
         rows = connection.execute(
-            f"select landing_table, rule, count(*) as rows, min(ds), max(ds) {_OPEN} group by all order by rows desc, landing_table, rule"
+            f"select landing_table, rule, count(*) as rows, min(ds), max(ds) {_OPEN} {_ASKED} group by all "
+            "order by rows desc, landing_table, rule",
+            {"table": table, "rule": rule},
         ).fetchall()
     return [QuarantineCount(*row) for row in rows]
+
+
+def listing(table: str | None = None, rule: str | None = None, limit: int = 50) -> QuarantineListing:
+    """`summary` and `open_rows` of the same table and rule."""
+    return QuarantineListing(tuple(summary(table, rule)), tuple(open_rows(table, rule, limit)))
 
 
 def show(id: str) -> QuarantinedRow:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cli import _choices, _pairs
+from quality.commands import pairs
+from serving.local.commands import chosen
 from settings import ROOT
 from sources.registry import SOURCES
 
@@ -37,6 +38,7 @@ def test_help_names_every_command_and_the_exit_codes(house: Path) -> None:
         "offers",
         "parity",
         "quarantine",
+        "quality",
         "evaluate",
     ):
         assert f" {command} " in done.stdout
@@ -105,9 +107,9 @@ def test_status_of_an_empty_house_is_all_stopped(house: Path) -> None:
 
 
 def test_what_is_left_out_keeps_the_forms_default(tmp_path: Path) -> None:
-    chosen = _choices("landing", tmp_path, start=None, models=None, promote=False, options={})
-    assert chosen == {"source": "landing", "data": str(tmp_path), "promote": False}
+    choices = chosen("landing", tmp_path, start=None, models=None, promote=False, options={})
+    assert choices == {"source": "landing", "data": str(tmp_path), "promote": False}
 
 
 def test_values_are_json_where_they_can_be() -> None:
-    assert _pairs(["users=500", "end=2024-03-31", "promote=false"]) == {"users": 500, "end": "2024-03-31", "promote": False}
+    assert pairs(["users=500", "end=2024-03-31", "promote=false"]) == {"users": 500, "end": "2024-03-31", "promote": False}

@@ -38,6 +38,14 @@ def test_a_fix_that_mends_nothing_is_refused_by_the_rule_and_a_true_one_comes_in
     assert portrait(house, "quarantine", "list").stdout == "quarantine is empty\n"
 
 
+def test_a_table_that_is_none_is_refused_by_name_and_an_empty_answer_says_what_was_asked(house: Path, bad_row: str) -> None:
+    for command in (("quarantine", "list"), ("quality", "accept", str(DAY), str(NEXT_DAY))):
+        refused = portrait(house, *command, "--table", "event")
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "A landing table must be one of ['campaign_exposures'" in refused.stderr and "Received 'event'" in refused.stderr
+    assert portrait(house, "quarantine", "list", "--table", "items").stdout == "no open row of that table and rule\n"
+
+
 def test_an_id_that_names_no_row_gives_exit_code_3(house: Path) -> None:
     assert portrait(house, "quarantine", "show", "nothing").returncode == 3
 

@@ -27,6 +27,8 @@ PACKAGES = ("numpy", "keras", "tensorflow", "jax", "scikit-learn", "scikit-uplif
 class CannotEvaluate(ValueError):
     """The source does not carry what the evaluation asks for; the message says what is there."""
 
+    exit_code = 2  # wrong use
+
 
 def landing_tables(source: str, data: Path | str | None, seed: int, names: tuple[str, ...]) -> "dict[str, pa.Table]":
     """The named tables that the source carries, by way of a landing folder that is gone afterwards."""

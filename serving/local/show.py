@@ -1,10 +1,13 @@
 """Draws portraits, recommendations, offers, plans and services on the console, from the API's JSON."""
 
+from collections.abc import Callable
 from typing import Any
 
-from rich.console import Group
+from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
+
+from quality.commands import print_json
 
 #: What is known of a user, in the order in which a person reads it.
 KNOWN = (
@@ -20,6 +23,19 @@ KNOWN = (
     "spend_total",
     "top_categories",
 )
+
+
+def console(as_json: bool) -> Console:
+    """Where a person reads along: stderr where stdout is to hold one JSON document."""
+    return Console(stderr=as_json)
+
+
+def answer(result: Any, draw: Callable[[Any], RenderableType], as_json: bool) -> None:
+    """The result of a command, drawn or as one JSON document."""
+    if as_json:
+        print_json(result)
+    else:
+        console(False).print(draw(result))
 
 
 def portrait(answer: dict[str, Any]) -> Panel:

@@ -8,7 +8,7 @@ import pytest
 
 from quality.errors import NotInQuarantine, ReleaseRefused
 from quality.load import load_window
-from quality.quarantine import open_rows, release, show, summary
+from quality.quarantine import listing, open_rows, release, show, summary
 from quality.warehouse import open_warehouse
 from tests.quality.delivery import DAY, NEXT_DAY, row, write_day
 
@@ -43,6 +43,20 @@ def test_open_rows_are_listed_and_counted_without_their_values(house: Path) -> N
     assert [r.table for r in open_rows(table="items")] == ["items"]
     assert len(open_rows(rule="quantity_negative", limit=1)) == 1
     assert "secret" not in "".join([*(r.as_text() for r in open_rows()), *(count.as_text() for count in summary())])
+
+
+def test_a_listing_counts_what_was_asked_for_and_says_how_much_it_leaves_out(house: Path) -> None:
+    write_day(house, "events", [row("events", event_id=f"e{number}", quantity=-1.0) for number in range(4)])
+    write_day(house, "items", [row("items", price="ten")])
+    _load(house)
+    of_items = listing(table="items")
+    assert [(count.table, count.rows) for count in of_items.counts] == [("items", 1)]
+    assert [waiting.table for waiting in of_items.rows] == ["items"]
+    assert listing(table="items", rule="quantity_negative").counts == ()
+    short = listing(rule="quantity_negative", limit=1).as_text().splitlines()
+    assert short[0] == "events  quantity_negative: 4 rows, 2024-05-01 to 2024-05-01"
+    assert short[2] == "and 3 more: see them with --limit, or fewer with --table and --rule"
+    assert "more" not in listing().as_text()
 
 
 def test_one_row_is_shown_with_its_values_by_a_short_id(house: Path) -> None:

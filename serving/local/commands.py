@@ -1,0 +1,141 @@
+"""Commands that bring a house up and down, say how it is, and run its DAGs: `portrait demo`, `up`, `ingest`, ...
+
+Light to import: what a command calls is imported when it is called.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from quality.commands import AsJson, pairs, print_json
+from training.options import Data, Epochs, Seed, SourceName
+
+Models = Annotated[list[str] | None, typer.Option("--model", help="Model to train, may be repeated; all where absent.")]
+Options = Annotated[list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="The source's own option, may be repeated.")]
+Promote = Annotated[bool, typer.Option("--promote/--no-promote", help="Serve a model that beats the one served.")]
+Start = Annotated[str | None, typer.Option("--start", metavar="YYYY-MM-DD", help="First day; the whole delivery where absent.")]
+End = Annotated[str | None, typer.Option("--end", metavar="YYYY-MM-DD", help="The day after the last one.")]
+
+
+def demo(
+    source: SourceName = "shop",
+    data: Data = None,
+    seed: Seed = 7,
+    epochs: Epochs = None,
+    option: Options = None,
+    as_json: AsJson = False,
+) -> None:
+    """The whole road: services up, records in, models served, and what came of it."""
+    from serving.local import show
+    from serving.local.demo import demo as run_demo
+
+    choices = chosen(source, data=data, seed=seed, epochs=epochs, options=pairs(option))
+    result = run_demo(choices, show.console(as_json))
+    if as_json:
+        print_json(result)
+
+
+def up(as_json: AsJson = False) -> None:
+    """Start the services of the house in the background."""
+    from serving.local import airflow_home, house, show
+
+    console = show.console(as_json)
+    settings = house.up(lambda line: console.print(line, highlight=False))
+    console.print(f"Airflow: user {airflow_home.USER}, password {airflow_home.password()}", markup=False, highlight=False)
+    show.answer(house.status(settings), show.services, as_json)
+
+
+def down(as_json: AsJson = False) -> None:
+    """Stop the services of the house."""
+    from serving.local import house, show
+
+    stopped = house.down(house.choose())
+    show.answer(stopped, lambda names: f"stopped {', '.join(names)}" if names else "nothing was running", as_json)
+
+
+def status(as_json: AsJson = False) -> None:
+    """What runs, and where; exit status 4 where a service does not answer."""
+    from serving.local import house, show
+
+    rows = house.status(house.choose())
+    show.answer(rows, show.services, as_json)
+    if any(row["state"] != "healthy" for row in rows):
+        raise typer.Exit(4)
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """What is wrong, before you find out; exit status 1 where a check fails."""
+    from dataclasses import asdict
+
+    from serving.local import house, show
+    from serving.local.doctor import examine
+
+    lines = [asdict(line) for line in examine(house.choose())]
+    show.answer(lines, show.checks, as_json)
+    if any(line["state"] == "fail" for line in lines):
+        raise typer.Exit(1)
+
+
+def sources(as_json: AsJson = False) -> None:
+    """The sources that can be ingested, their tables, licences and options."""
+    from dataclasses import asdict
+
+    from serving.local import show
+    from sources.registry import SOURCES
+
+    show.answer([asdict(source) for source in SOURCES.values()], show.sources, as_json)
+
+
+def ingest(
+    source: SourceName = "shop",
+    data: Data = None,
+    start: Start = None,
+    end: End = None,
+    seed: Seed = 7,
+    model: Models = None,
+    epochs: Epochs = None,
+    promote: Promote = True,
+    option: Options = None,
+    as_json: AsJson = False,
+) -> None:
+    """Trigger the `ingest` DAG and follow it all the way to served models."""
+    choices = chosen(
+        source, data=data, start=start, end=end, seed=seed, models=model, epochs=epochs, promote=promote, options=pairs(option)
+    )
+    _follow("ingest", choices, as_json, onward=True)
+
+
+def run(
+    dag: Annotated[str, typer.Argument(metavar="DAG", help="ingest, features, train, deploy or campaign.")],
+    choice: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A field of the DAG's form, repeatable.")] = None,
+    onward: Annotated[bool, typer.Option(help="Follow the DAGs that it leads to as well.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Trigger a DAG as in Airflow's UI, and follow it."""
+    _follow(dag, pairs(choice), as_json, onward)
+
+
+def chosen(source: str, data: Path | None, **given: Any) -> dict[str, Any]:
+    """What a person chose, as the form of `ingest` takes it; what was left out keeps the form's default."""
+    from sources.registry import SOURCES
+
+    if SOURCES[source].needs_data and data is None:
+        raise typer.BadParameter(f"Source {source} reads files: {SOURCES[source].meaning}. Pass the folder (DATA=... or --data).")
+    choices = {"source": source, "data": str(data.resolve()) if data else None, **given}
+    return {name: value for name, value in choices.items() if value not in (None, {}, [])}
+
+
+def _follow(dag: str, choices: dict[str, Any], as_json: bool, onward: bool) -> None:
+    from serving.local import house, show
+    from serving.local.airflow_client import AirflowClient
+    from serving.local.demo import DAGS, outcome, trigger
+    from serving.local.errors import RunFailed
+
+    with AirflowClient.of(house.choose()) as airflow:
+        followed = trigger(airflow, dag, choices, show.console(as_json), onward)
+    result = outcome(followed, DAGS[DAGS.index(dag) :] if onward else (dag,))
+    if as_json:
+        print_json(result)
+    if result["failed"]:
+        raise RunFailed(f"DAG runs that did not succeed: {', '.join(result['failed'])}")

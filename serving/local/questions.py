@@ -1,0 +1,54 @@
+"""Commands that ask a house about its customers, and whether its answers are true: `portrait show`, `recommend`, `offers`, `parity`.
+
+Light to import: what a command calls is imported when it is called.
+"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quality.commands import AsJson, print_report
+
+if TYPE_CHECKING:
+    from serving.local.api_client import ApiClient
+
+User = Annotated[str, typer.Argument(help="The shop's own id of a customer.")]
+
+
+def show(user: User, as_json: AsJson = False) -> None:
+    """The portrait of a customer."""
+    from serving.local import show as draw
+
+    draw.answer(_api().portrait(user), draw.portrait, as_json)
+
+
+def recommend(user: User, k: Annotated[int, typer.Option(min=1, max=200)] = 10, as_json: AsJson = False) -> None:
+    """What a customer is likely to want next."""
+    from serving.local import show as draw
+
+    draw.answer(_api().recommendations(user, k), draw.recommendations, as_json)
+
+
+def offers(user: User, as_json: AsJson = False) -> None:
+    """What each offer would change for a customer."""
+    from serving.local import show as draw
+
+    draw.answer(_api().offers(user), draw.offers, as_json)
+
+
+def parity(
+    sample: Annotated[int, typer.Option(min=1, help="Users and items compared, drawn at random by the seed.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0)] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Does the online store serve what the offline store says? Value by value; exit status 1 where one differs."""
+    from feature_repo.parity import check_parity
+
+    print_report(check_parity(sample=sample, seed=seed), as_json)
+
+
+def _api() -> "ApiClient":
+    from serving.local import house
+    from serving.local.api_client import ApiClient
+
+    return ApiClient(house.choose())

@@ -1,0 +1,80 @@
+"""`portrait evaluate ...`: what a shop would get before it commits.
+
+Light to import: what a command calls is imported when it is called.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from training.options import Data, Epochs, Seed, SourceName
+
+Out = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="File for the result; it goes to stdout where absent.")]
+
+evaluate = typer.Typer(help="Train from scratch on a source and measure: what a shop would get before it commits.", no_args_is_help=True)
+
+
+@evaluate.command("recommender")
+def evaluate_recommender(
+    source: SourceName,
+    data: Data = None,
+    protocol: Annotated[Literal["leave-one-out", "time-split"], typer.Option(help="How the held-out events are chosen.")] = "leave-one-out",
+    seed: Seed = 7,
+    epochs: Epochs = None,
+    dim: Annotated[int | None, typer.Option(min=8, help="Width of the encoder.")] = None,
+    blocks: Annotated[int | None, typer.Option(min=1, help="Depth of the encoder.")] = None,
+    out: Out = None,
+) -> None:
+    """HR@10 and NDCG@10 by full ranking, beside popularity."""
+    from training.evaluate import evaluate_recommender as measure
+
+    _write(measure(source=source, data=data, protocol=protocol, seed=seed, epochs=epochs, dim=dim, blocks=blocks, log=_log), out)
+
+
+@evaluate.command("traits")
+def evaluate_traits(
+    source: SourceName,
+    trait: Annotated[str, typer.Option(help="The declared trait to infer.")],
+    data: Data = None,
+    folds: Annotated[int, typer.Option(min=2)] = 5,
+    seed: Seed = 7,
+    epochs: Epochs = None,
+    out: Out = None,
+) -> None:
+    """How well a declared trait is inferred for users who did not declare it, by cross-validation."""
+    from training.evaluate import evaluate_traits as measure
+
+    _write(measure(source=source, data=data, trait=trait, folds=folds, seed=seed, epochs=epochs, log=_log), out)
+
+
+@evaluate.command("uplift")
+def evaluate_uplift(
+    source: SourceName,
+    treatment: Annotated[str, typer.Option(help="The offer to compare with control.")],
+    outcome: Annotated[str, typer.Option(help="visited or converted.")] = "visited",
+    data: Data = None,
+    seed: Seed = 7,
+    epochs: Epochs = None,
+    out: Out = None,
+) -> None:
+    """How well the users whom an offer moves are found, on a randomised campaign."""
+    from training.evaluate import evaluate_uplift as measure
+
+    _write(measure(source=source, data=data, treatment=treatment, outcome=outcome, seed=seed, epochs=epochs, log=_log), out)
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _write(result: dict[str, Any], out: Path | None) -> None:
+    text = json.dumps(result, indent=2, default=str)
+    if out is None:
+        print(text)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text + "\n")
+        print(f"written to {out}")
