@@ -2,13 +2,17 @@
 
 import ast
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 import yaml
 
+from cli import app
 from settings import ROOT, Settings
 from sources.landing import LANDING
 
@@ -109,12 +113,43 @@ def test_the_guide_names_every_landing_table_with_its_columns() -> None:
         assert f"| `{table.name}` | {', '.join(table.key)} | {columns}" in guide
 
 
-def test_every_portrait_command_of_the_readme_exists() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    helped = subprocess.run([sys.executable, "cli.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    named = set(re.findall(r"^\.venv/bin/portrait (\w+)", readme, flags=re.M)) | set(re.findall(r"`portrait (\w+)`", readme))
-    assert named
-    assert {command for command in named if not re.search(rf"\b{command}\b", helped)} == set()
+def commands_named(text: str) -> list[str]:
+    """What follows `portrait` in a shell block or in backticks."""
+    return re.findall(r"^\.venv/bin/portrait ([^#\n]+)", text, flags=re.M) + re.findall(r"`portrait ([a-z][^`\n]*)`", text)
+
+
+def unknown_word(line: str) -> str | None:
+    """The first word of a command line that is no command, or no option of the command before it."""
+    command: Any = typer.main.get_command(app)
+    for word in shlex.split(line):
+        if commands := getattr(command, "commands", None):
+            if word not in commands:
+                return word
+            command = commands[word]
+        elif word.startswith("--") and word not in {name for parameter in command.params for name in parameter.opts}:
+            return word
+    return None
+
+
+def test_every_portrait_command_that_a_page_or_a_message_names_exists() -> None:
+    kinds = {".md", ".py", ".html", ".jinja", ".sh", ".sql", ".yml"}
+    files = [path for path in tracked() if path.suffix in kinds and path.exists() and path != Path(__file__)]
+    named = {path: commands_named(path.read_text(encoding="utf-8")) for path in files}
+    assert len(named[ROOT / "README.md"]) > 8
+    assert sum(len(lines) for lines in named.values()) > 40
+    lines = [
+        (str(path.relative_to(ROOT)), line) for path, lines in named.items() for line in lines if "..." not in line and "{" not in line
+    ]
+    assert [(file, line) for file, line in lines if unknown_word(line)] == []
+
+
+def test_a_command_that_does_not_exist_would_be_found() -> None:
+    assert commands_named(".venv/bin/portrait show u1  # a customer\nSee `portrait parity`.") == ["show u1  ", "parity"]
+    assert [unknown_word(line) for line in ("quarantine lst", "parity --sampel 3", "quarantine list --table events")] == [
+        "lst",
+        "--sampel",
+        None,
+    ]
 
 
 def test_every_make_target_of_the_readme_exists() -> None:

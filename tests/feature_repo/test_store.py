@@ -14,7 +14,7 @@ import pytest
 from feature_repo.contract import services, views
 from feature_repo.materialise import materialise
 from feature_repo.store import REPOSITORY, apply, environment, open_store
-from settings import get_settings
+from settings import ROOT, get_settings
 from tests.feature_repo.conftest import MAY
 
 FEAST = Path(sys.executable).with_name("feast")
@@ -63,6 +63,36 @@ def test_services_and_views_equal_the_contract_and_applying_twice_changes_nothin
     assert first["ttl"] == {0}  # unlimited
     apply()
     assert registered(open_store()) == first
+
+
+WRITER = """
+import sys
+from feast import Entity
+from feature_repo.store import open_store
+store = open_store()
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(5):
+    store.apply(Entity(name=f"written_{sys.argv[1]}_{number}", join_keys=["user_id"]))
+"""
+
+
+@pytest.mark.slow
+def test_four_writers_at_once_lose_nothing_in_the_registry(house: Path) -> None:
+    """Feast's file registry lost most of them: each writer puts back the whole file as it read it."""
+    apply()
+    before = registered(open_store())["entities"]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(number)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for number in range(4)
+    ]
+    for writer in writers:
+        assert writer.stdout is not None and writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        writer.communicate("go\n", timeout=120)
+    assert [writer.returncode for writer in writers] == [0] * 4
+    written = [(f"written_{number}_{place}", "user_id") for number in range(4) for place in range(5)]
+    assert registered(open_store())["entities"] == sorted([*before, *written])
 
 
 def ask(url: str, body: dict[str, Any] | None = None) -> Any:
