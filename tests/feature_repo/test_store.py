@@ -1,6 +1,8 @@
 """Feast's registry says what the contract says, and its own commands and server work on this house."""
 
 import json
+import os
+import re
 import socket
 import subprocess
 import sys
@@ -93,6 +95,18 @@ def test_four_writers_at_once_lose_nothing_in_the_registry(house: Path) -> None:
     assert [writer.returncode for writer in writers] == [0] * 4
     written = [(f"written_{number}_{place}", "user_id") for number in range(4) for place in range(5)]
     assert registered(open_store())["entities"] == sorted([*before, *written])
+
+
+@pytest.mark.slow
+def test_the_guides_lines_lead_feasts_own_command_to_the_house(shop: Path) -> None:
+    apply()
+    (block,) = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "data.md").read_text(encoding="utf-8"), flags=re.S)
+    typed = block.replace("$PWD/var/shop", str(shop)).replace(".venv/bin/feast", str(FEAST))
+    assert typed.count(str(shop)) == typed.count(str(FEAST)) == 1
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("PORTRAIT_", "PYTHONPATH"))}
+    done = subprocess.run(["bash", "-ec", typed], cwd=ROOT, env=bare, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert {name for name in services() if name in done.stdout} == set(services())
 
 
 def ask(url: str, body: dict[str, Any] | None = None) -> Any:

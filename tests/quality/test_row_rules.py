@@ -1,5 +1,6 @@
 """Every rule at the landing border, each broken by one hand-written row."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import pytest
 
 from quality.load import load_window
-from quality.row_rules import SUPERSEDED, rules_for
+from quality.row_rules import ALLOWED, FREE_TEXT_LENGTH, FUTURE_TOLERANCE, NAME_LENGTH, RANGES, SHOP_OPENED, SUPERSEDED, rules_for
 from quality.warehouse import open_warehouse
+from settings import ROOT
 from sources.landing import LANDING
 from tests.quality.delivery import DAY, NEXT_DAY, VALID, at, row, write_day
 
@@ -97,3 +99,19 @@ def test_rule_names_are_unique_in_a_table_and_leave_room_for_superseded() -> Non
         names = [rule.name for rule in rules_for(table)]
         assert len(names) == len(set(names))
         assert SUPERSEDED not in names
+
+
+def test_the_page_names_every_kind_of_rule_with_its_limits() -> None:
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    table = page[page.index("| rule | the row is refused where |") :].split("\n\n")[0]
+    endings = re.findall(r"`\.\.\.(_\w+)`", table)
+    others = [rule.name for one in LANDING.values() for rule in rules_for(one) if not rule.name.endswith(tuple(endings))]
+    assert set(others) == {"outcome_at_before_assigned_at", "outcome_at_before_applied_at"}
+    assert "`outcome_at_before_...`" in table and f"`{SUPERSEDED}`" in table
+    for values in ALLOWED.values():
+        assert ", ".join(f"`{value}`" for value in values) in table
+    assert f"longer than {NAME_LENGTH} characters, free text than {FREE_TEXT_LENGTH:,}" in table
+    assert f"before {SHOP_OPENED}, or more than {FUTURE_TOLERANCE} after" in table
+    limits = [RANGES[name][1] for name in ("unit_price", "quantity", "rating")]
+    money, quantity, rating = (f"{limit:,.0f}" for limit in limits)
+    assert f"money above {money}, a quantity above {quantity}, a rating beyond {rating} either way" in table
