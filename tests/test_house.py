@@ -79,6 +79,17 @@ def test_requirements_are_pinned_hashed_and_name_no_index() -> None:
         assert all(block.count("--hash=sha256:") >= 1 for block in re.split(r"\n(?=[A-Za-z0-9])", text) if "==" in block)
 
 
+def test_pins_keep_to_what_goes_together() -> None:
+    """Each was measured: trainer and server of one version, no dbt-core that downloads a binary, nothing that drags in an old GX."""
+    pins = dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;]+)", (ROOT / "requirements" / "portrait.txt").read_text(), flags=re.M))
+    image = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["model-server"]["image"].split(":")[1]
+    assert image == pins["tensorflow"] == pins["tensorflow-serving-api"]
+    assert pins["dbt-core"].startswith("1.11.")
+    assert pins["great-expectations"].startswith("1.")
+    assert pins["duckdb"].startswith("2.")  # 1.x cannot open a 2.0 file
+    assert not {"airflow-provider-great-expectations", "tensorflow-privacy", "dp-accounting"} & set(pins)
+
+
 def test_no_committed_file_is_over_a_megabyte() -> None:
     assert [path.name for path in tracked() if path.stat().st_size > 1_000_000] == []
 

@@ -1,5 +1,6 @@
 """A served value that the offline store does not say is found, and named."""
 
+import random
 import re
 import sqlite3
 from contextlib import closing
@@ -10,7 +11,9 @@ import pytest
 from feature_repo.export import export_marts
 from feature_repo.materialise import materialise
 from feature_repo.parity import ParityFailed, check_parity
+from feature_repo.store import open_store
 from tests.feature_repo.conftest import MAY
+from tests.feature_repo.test_online_stores import write
 from tests.feature_repo.warehouse import day, features, small_shop, write_warehouse
 
 pytestmark = pytest.mark.slow
@@ -75,6 +78,32 @@ def test_a_correction_that_was_not_materialised_is_found(shop: Path) -> None:
     ):
         check_parity(["user_v1"], users=["bob"])
     check_parity(["user_v1"], users=["bob"], as_of=day(5))
+
+
+def test_a_thousand_random_users_are_drawn_and_one_wrong_value_among_them_is_found(house: Path) -> None:
+    draw = random.Random(7)
+    rows = [
+        features(f"u{user}", at, at + draw.randrange(3), events_7d=draw.randrange(99), spend_7d=round(draw.uniform(0, 1e4), 2))
+        for user in range(1_300)
+        for at in draw.sample(range(2, 20), 2)
+    ]
+    write_warehouse({"user_features": rows, "user_sequences": [features("u0", 2, 2, event_item_ids=["mug"])]})
+    export_marts(*MAY)
+    materialise(*MAY)
+    assert check_parity(["portrait_v1"]).entities == {"portrait_v1": 1_000}
+    store = open_store()
+    newest = {row["user_id"]: row for row in sorted(rows, key=lambda row: (row["features_at"], row["created_at"]))}
+    found = 0
+    for user in draw.sample(sorted(newest), 4):
+        wrong = newest[user] | {"spend_7d": newest[user]["spend_7d"] + 0.01}
+        write(store, [wrong])
+        try:
+            check_parity(["portrait_v1"])
+        except ParityFailed as failed:
+            assert [(one.id, one.feature) for one in failed.mismatches] == [(user, "spend_7d")]
+            found += 1
+        write(store, [newest[user]])
+    assert found >= 2  # 1,000 of 1,300: some wrong rows may lie outside the sample
 
 
 def test_an_empty_shop_has_nothing_to_compare(house: Path) -> None:
