@@ -1,12 +1,16 @@
 """Days against the days before them: feeds that break silently, with every row valid by itself.
 
 Each day of a window is compared with its reference, the up to eight weeks before it, of which at least MIN_DAYS must have been loaded. A
-rule's `excess` is how far the day lies from the reference, in units of the limit; above 1 it is broken. Limits leave room for the noise
-that a count of this size has anyway, so that small tables do not cry wolf. All limits stand here.
+rule's `excess` is how far the day lies from the reference, in units of the limit; above 1 it is broken. All limits stand here.
+
+A day that lies that far must also be no accident. One visit may be most of a small shop's day, so visits are counted and not rows
+(`together` in `quality/profile.py`): were those of the day and of its reference alike, such a difference, by Chernoff's bound, must be so
+unlikely that an ordinary day of a table breaks any rule with a probability of CHANCE at most. Levels of numbers have their limit alone.
 
 `accept` is for a change that is real: the days accepted are not judged, and later days are compared with days from there on only.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -39,11 +43,8 @@ PRESENT_ROWS = 30
 LEVEL = 4.0
 #: By how much the share of the most frequent value may rise.
 CONCENTRATION = 0.25
-#: Standard deviations of pure counting noise that are always allowed.
-NOISE = 5
-#: Standard deviations of the shop's own change from week to week that are always allowed: events come in visits, so days of a small shop
-#: vary by far more than counting noise.
-OWN_NOISE = 4
+#: Probability with which an ordinary day of a table may break a rule by accident.
+CHANCE = 1e-4
 
 RULES = ("volume", "null_shares", "category_shares", "values_present", "number_levels", "concentration")
 
@@ -106,6 +107,7 @@ def compare(connection: "duckdb.DuckDBPyConnection", start: date, end: date) -> 
 
 
 Profile = dict[str, dict[str, float]]  # {metric: {part: value}} of one day
+Found = tuple[float, str, str]  # (excess, part, detail)
 
 
 def _profiles(connection: "duckdb.DuckDBPyConnection", table: str, start: date, end: date) -> dict[date, Profile]:
@@ -124,14 +126,13 @@ def _compared(ds: date, day: Profile, reference: Mapping[date, Profile]) -> Iter
 
     n = day["rows"][""]
     weekday = [profile["rows"][""] for before, profile in reference.items() if before.weekday() == ds.weekday()]
-    if weekday and np.median([profile["rows"][""] for profile in reference.values()]) >= MIN_ROWS:
-        own = OWN_NOISE * _weekly_spread(reference) * (1 + 1.57 / len(weekday)) ** 0.5  # a median of few days is uncertain itself
-        lowest = HOLIDAY_VOLUME if (ds.month, ds.day) in HOLIDAYS else VOLUME[0]
-        expected = [float(np.median(weekday))]
-        if len(weekday) < MIN_WEEKDAYS:
-            expected.append(float(np.median([profile["rows"][""] for profile in reference.values()])))
-        yield min((_volume(n, rows, lowest, own) for rows in expected), key=lambda measured: measured[2])
     large = [profile for profile in reference.values() if profile["rows"][""] >= MIN_ROWS]
+    everyday = [profile["rows"][""] for profile in reference.values()]
+    if weekday and np.median(everyday) >= MIN_ROWS:
+        lowest = HOLIDAY_VOLUME if (ds.month, ds.day) in HOLIDAYS else VOLUME[0]
+        alike = [weekday, everyday] if len(weekday) < MIN_WEEKDAYS else [weekday]
+        visit, spread = _together(day, large), _weekly_spread(reference)
+        yield min((_volume(n, days, lowest, visit, spread) for days in alike), key=lambda measured: measured[2])
     if n < MIN_ROWS or len(large) < MIN_DAYS:
         return
     usual = {
@@ -139,10 +140,10 @@ def _compared(ds: date, day: Profile, reference: Mapping[date, Profile]) -> Iter
         for metric, parts in _parts(large, day).items()
     }
     for rule, measured in (
-        ("null_shares", _moved(day, usual, "nulls", NULL_SHARE, n, both_ways=True)),
-        ("concentration", _moved(day, usual, "top", CONCENTRATION, n, both_ways=False)),
-        ("category_shares", _shares(day, usual, n)),
-        ("values_present", _gone(day, usual, large, n)),
+        ("null_shares", _moved(day, usual, large, "nulls", NULL_SHARE, both_ways=True)),
+        ("concentration", _moved(day, usual, large, "top", CONCENTRATION, both_ways=False)),
+        ("category_shares", _shares(day, usual, large)),
+        ("values_present", _gone(day, usual, large)),
         ("number_levels", _levels(day, large, n)),
     ):
         if measured:
@@ -168,49 +169,77 @@ def _weekly_spread(reference: Mapping[date, Profile]) -> float:
     return float(1.4826 * np.median(ratios) / 2**0.5) if ratios else 0.0
 
 
-def _volume(n: float, expected: float, lowest: float, own: float) -> tuple[str, str, float, str]:
-    limit = max((1 - lowest if n < expected else VOLUME[1] - 1) * expected, NOISE * expected**0.5, own * expected)
-    return "volume", "", abs(n - expected) / limit if limit else 0.0, f"{n:.0f} rows, {expected:.0f} expected"
+def _volume(n: float, days: list[float], lowest: float, visit: float, spread: float) -> tuple[str, str, float, str]:
+    import numpy as np
+
+    expected = float(np.median(days))
+    limit = (1 - lowest if n < expected else VOLUME[1] - 1) * expected
+    both = (n + len(days) * expected) / (1 + len(days))
+    nats = (_nats(n, both) + len(days) * _nats(expected, both)) / max(visit, spread**2 * expected)
+    excess = min(abs(n - expected) / limit, _beyond_chance(nats, 1)) if limit else 0.0
+    return "volume", "", excess, f"{n:.0f} rows, {expected:.0f} expected"
 
 
-def _noise(share: float, n: float) -> float:
-    return NOISE * (max(share * (1 - share), 1 / n) / n) ** 0.5
+def _together(day: Profile, large: list[Profile], part: str = "") -> float:
+    """Rows that count as one: `together` of all rows of the reference and the day; of a share that never varied, that of the rows."""
+    known = [(profile["rows"][""], profile["together"][part]) for profile in (*large, day) if part in profile.get("together", {})]
+    if part and not known:
+        return _together(day, large)
+    return max(1.0, sum(rows * visit for rows, visit in known) / sum(rows for rows, _ in known)) if known else 1.0
 
 
-def _moved(day: Profile, usual: Profile, metric: str, limit: float, n: float, *, both_ways: bool) -> list[tuple[float, str, str]]:
+def _share_beyond_chance(day: Profile, usual: Profile, large: list[Profile], metric: str, part: str) -> float:
+    name = f"{metric}:{part}"
+    visit = max(_together(day, large, name), day.get("together", {}).get(name, 0.0))  # nobody has seen this day's largest visit before
+    n, before = day["rows"][""] / visit, sum(profile["rows"][""] for profile in large) / visit
+    now, share = day.get(metric, {}).get(part, 0.0), usual[metric][part]
+    both = (n * now + before * share) / (n + before)
+    nats = sum(visits * (_nats(p, both) + _nats(1 - p, 1 - both)) for visits, p in ((n, now), (before, share)))
+    return _beyond_chance(nats, len(usual[metric]))
+
+
+def _nats(count: float, expected: float) -> float:
+    return count * math.log(count / expected) if count else 0.0
+
+
+def _beyond_chance(nats: float, comparisons: int) -> float:
+    """Above 1 where `exp(-nats)`, the bound on the probability, is below this comparison's part of CHANCE."""
+    return nats / math.log(len(RULES) * comparisons / CHANCE)
+
+
+def _moved(day: Profile, usual: Profile, large: list[Profile], metric: str, limit: float, *, both_ways: bool) -> list[Found]:
     found = []
     for part, share in usual.get(metric, {}).items():
         now = day.get(metric, {}).get(part, 0.0)
         moved = abs(now - share) if both_ways else max(now - share, 0.0)
-        found.append((moved / (limit + _noise(share, n)), part, f"{part}: {now:.0%}, {share:.0%} expected"))
+        excess = min(moved / limit, _share_beyond_chance(day, usual, large, metric, part))
+        found.append((excess, part, f"{part}: {now:.0%}, {share:.0%} expected"))
     return found
 
 
-def _shares(day: Profile, usual: Profile, n: float) -> list[tuple[float, str, str]]:
+def _shares(day: Profile, usual: Profile, large: list[Profile]) -> list[Found]:
     shares = usual.get("share", {})
     if not shares:
         return []
     now = day.get("share", {})
     distance = sum(abs(now.get(part, 0.0) - share) for part, share in shares.items()) / 2
     column = next(iter(shares)).split("=")[0]
-    limit = SHARES + NOISE * (len(shares) / n) ** 0.5 / 2
-    return [(distance / limit, column, f"{column}: {distance:.0%} of the rows moved to other values")]
+    excess = min(distance / SHARES, max(_share_beyond_chance(day, usual, large, "share", part) for part in shares))
+    return [(excess, column, f"{column}: {distance:.0%} of the rows moved to other values")]
 
 
-def _gone(day: Profile, usual: Profile, large: list[Profile], n: float) -> list[tuple[float, str, str]]:
+def _gone(day: Profile, usual: Profile, large: list[Profile]) -> list[Found]:
     """Excess of a value is how many rows of it were expected where none came; values that stayed away on an earlier day do not count."""
-    constant = [part for part in usual.get("share", {}) if all(part in profile.get("share", {}) for profile in large)]
-    return [
-        (
-            0.0 if part in day.get("share", {}) else usual["share"][part] * n / PRESENT_ROWS,
-            part,
-            f"{part}: none, {usual['share'][part]:.1%} expected",
-        )
-        for part in constant
-    ]
+    n, found = day["rows"][""], []
+    for part, share in usual.get("share", {}).items():
+        if all(part in profile.get("share", {}) for profile in large):
+            gone = part not in day.get("share", {})
+            excess = min(share * n / PRESENT_ROWS, _share_beyond_chance(day, usual, large, "share", part)) if gone else 0.0
+            found.append((excess, part, f"{part}: none, {share:.1%} expected"))
+    return found
 
 
-def _levels(day: Profile, large: list[Profile], n: float) -> list[tuple[float, str, str]]:
+def _levels(day: Profile, large: list[Profile], n: float) -> list[Found]:
     """Quantiles as ratios, in logarithms; only of numbers that are there often enough, now and before."""
     import numpy as np
 

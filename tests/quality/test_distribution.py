@@ -61,7 +61,10 @@ BREAKS: dict[str, tuple[Callable[[list[Row]], list[Row]], set[str]]] = {
         lambda rows: [row | {"event_id": f"{n}-{row['event_id']}"} for n in range(4) for row in rows],
         {"volume"},
     ),
-    "one event type lost": (lambda rows: [row for row in rows if row["event_type"] != "cart"], {"values_present"}),
+    "one event type lost": (
+        lambda rows: [row for row in rows if row["event_type"] != "cart"],
+        {"values_present", "category_shares"},
+    ),
     "the main event type lost": (
         lambda rows: [row for row in rows if row["event_type"] != "view"],
         {"volume", "values_present", "category_shares"},
@@ -77,6 +80,52 @@ BREAKS: dict[str, tuple[Callable[[list[Row]], list[Row]], set[str]]] = {
 def test_a_broken_feed_is_caught_by_its_rule_and_an_ordinary_day_passes(house: Path, planted: str) -> None:
     change, expected = BREAKS[planted]
     _deliver(house, change)
+    assert _alarms() == {(LAST, rule) for rule in expected}
+
+
+def _visits(ds: date) -> list[Row]:
+    """A day of a very small shop: ten customers of eight rows each, five views among them."""
+    noon = datetime.combine(ds, datetime.min.time()) + timedelta(hours=12)
+    kinds = ("view", "view", "cart", "view", "purchase", "view", "return", "view")
+    return [
+        {
+            "event_id": f"{ds}-{visit}-{step}",
+            "user_id": f"u{visit}",
+            "session_id": f"{ds}-{visit}",
+            "item_id": f"i{(visit * 8 + step) % 40}",
+            "event_type": kind,
+            "occurred_at": noon,
+        }
+        for visit in range(8 + ds.toordinal() % 5)
+        for step, kind in enumerate(kinds)
+    ]
+
+
+def _one_visit(user: str | None, length: int) -> list[Row]:
+    row = _visits(LAST)[0] | {"user_id": user, "session_id": "long"}
+    return [row | {"event_id": f"long-{step}", "item_id": f"i{step % 40}"} for step in range(length)]
+
+
+SMALL: dict[str, tuple[Callable[[list[Row]], list[Row]], set[str]]] = {
+    "nothing": (lambda rows: rows, set()),
+    "a bot views 200 items": (lambda rows: rows + _one_visit("bot", 200), set()),
+    "one guest brings 40 % of the rows": (lambda rows: rows + _one_visit(None, 56), set()),
+    "every row brought by another customer, four times over": (
+        lambda rows: [row | {"event_id": f"{n}-{row['event_id']}", "user_id": f"{n}-{row['user_id']}"} for n in range(4) for row in rows],
+        {"volume"},
+    ),
+    "nobody is known": BREAKS["nobody is known"],
+    "types swapped": BREAKS["types swapped"],
+    "one item only": BREAKS["one item only"],
+}
+
+
+@pytest.mark.parametrize("planted", SMALL)
+def test_in_a_very_small_shop_one_visit_is_no_alarm_and_a_broken_feed_still_is(house: Path, planted: str) -> None:
+    change, expected = SMALL[planted]
+    for ds in (FIRST + timedelta(days=number) for number in range(DAYS)):
+        write_day(house, "events", change(_visits(ds)) if ds == LAST else _visits(ds), ds=ds)
+    load_window(house / "landing", FIRST, AFTER)
     assert _alarms() == {(LAST, rule) for rule in expected}
 
 
@@ -116,6 +165,10 @@ def test_the_profile_of_a_day_is_as_counted_by_hand(house: Path) -> None:
     assert (profile["median", "unit_price"], profile["high", "unit_price"]) == (2.0, 3.0)
     assert profile["top", "item_id"] == 0.75
     assert ("median", "rating") not in profile
+    assert profile["together", ""] == (3 * 3 + 1 * 1) / 4  # u's visit of three rows, and one guest
+    assert profile["together", "nulls:user_id"] == ((0 - 0.25 * 3) ** 2 + (1 - 0.25 * 1) ** 2) / (4 * 0.25 * 0.75)
+    assert profile["together", "share:event_type=cart"] == pytest.approx(((1 - 0.25 * 3) ** 2 + (0 - 0.25 * 1) ** 2) / (4 * 0.25 * 0.75))
+    assert ("together", "nulls:rating") not in profile
 
 
 @pytest.mark.slow
