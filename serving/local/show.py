@@ -1,9 +1,13 @@
-"""Draws portraits, recommendations, offers, plans and services on the console, from the API's JSON."""
+"""Draws portraits, recommendations, offers, plans and services on the console, from the API's JSON.
+
+What a shop wrote (ids, titles, categories, notes) is escaped: a title such as `LP [mono]` would else be read as a style.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
@@ -49,37 +53,38 @@ def portrait(answer: dict[str, Any]) -> Panel:
         source = f"[dim]portrait version {inferred['model_version']}[/]"
         for trait in inferred["traits"]:
             shares = ", ".join(f"{value} {share:.0%}" for value, share in trait["probabilities"].items())
-            lines.add_row(f"[dim]{trait['name']}[/]", f"{trait['value'] or 'unknown'} ({shares})", source)
+            lines.add_row(f"[dim]{escape(trait['name'])}[/]", escape(f"{trait['value'] or 'unknown'} ({shares})"), source)
         interests = list(inferred["interests"].items())[:5]
-        lines.add_row("[dim]interests[/]", ", ".join(f"{name} {share:.0%}" for name, share in interests), source)
+        lines.add_row("[dim]interests[/]", escape(", ".join(f"{name} {share:.0%}" for name, share in interests)), source)
         for name in ("purchase_probability_7d", "purchase_probability_30d", "churn_probability_30d"):
             lines.add_row(f"[dim]{name}[/]", f"{inferred[name]:.1%}", source)
-    parts = [lines, *([answer["note"]] if answer["note"] else [])]
+    parts = [lines, *([escape(answer["note"])] if answer["note"] else [])]
     newest = Table("newest events", "", "", box=None, pad_edge=False)
     for event in answer["recent"][:5]:
-        newest.add_row(event["occurred_at"], event["event_type"], event["title"] or event["item_id"])
+        newest.add_row(event["occurred_at"], event["event_type"], escape(event["title"] or event["item_id"]))
     title = f"{answer['user_id']} as of {answer['as_of']}, features of {answer['features_at']}"
-    return Panel(Group(*parts, newest), title=title, title_align="left")
+    return Panel(Group(*parts, newest), title=escape(title), title_align="left")
 
 
 def recommendations(answer: dict[str, Any]) -> Group:
     """Ranked items with titles; the note says where the list comes from if not from the model."""
-    table = Table("rank", "item", "title", "category", "price", "score", title=f"Recommended to {answer['user_id']}", title_justify="left")
+    table = Table(
+        "rank", "item", "title", "category", "price", "score", title=escape(f"Recommended to {answer['user_id']}"), title_justify="left"
+    )
     for item in answer["items"]:
-        table.add_row(
-            str(item["rank"]), item["item_id"], item["title"] or "", item["category"] or "", _number(item["price"]), _number(item["score"])
-        )
-    return Group(table, *([answer["note"]] if answer.get("note") else []))
+        named = [escape(item[name] or "") for name in ("item_id", "title", "category")]
+        table.add_row(str(item["rank"]), *named, _number(item["price"]), _number(item["score"]))
+    return Group(table, *([escape(answer["note"])] if answer.get("note") else []))
 
 
 def offers(answer: dict[str, Any]) -> Table:
     """Every offer by falling expected profit."""
     best = answer["best"] or "none: every offer loses money"
     title = f"Offers to {answer['user_id']}; best: {best} (uplift version {answer['model_version']})"
-    table = Table("offer", "visit", "conversion", "spend", "cost", "expected profit", title=title, title_justify="left")
+    table = Table("offer", "visit", "conversion", "spend", "cost", "expected profit", title=escape(title), title_justify="left")
     for line in answer["effects"]:
         table.add_row(
-            line["offer"],
+            escape(line["offer"]),
             f"{line['visit_uplift']:+.2%}",
             f"{line['conversion_uplift']:+.2%}",
             f"{line['spend_uplift']:+.2f}",
@@ -92,9 +97,10 @@ def offers(answer: dict[str, Any]) -> Table:
 def plan(answer: dict[str, Any]) -> Table:
     """How a campaign spends its budget."""
     asked = answer["request"]
-    table = Table("offer", "users", title=f"Offer plan {asked['name']} (uplift version {answer['model_version']})", title_justify="left")
+    title = f"Offer plan {asked['name']} (uplift version {answer['model_version']})"
+    table = Table("offer", "users", title=escape(title), title_justify="left")
     for offer, count in answer["treated"].items():
-        table.add_row(offer, str(count))
+        table.add_row(escape(offer), str(count))
     table.add_row("none, to measure by", str(answer["held_out"]))
     table.caption = (
         f"of {answer['audience']} users; cost {answer['planned_cost']:.2f} of {asked['budget']:.2f}, "
@@ -132,7 +138,7 @@ def checks(rows: list[dict[str, Any]]) -> Table:
     colour = {"ok": "green", "warn": "yellow", "fail": "red"}
     table = Table("check", "", "", box=None, pad_edge=False)
     for row in rows:
-        table.add_row(row["check"], f"[{colour[row['state']]}]{row['state']}[/]", row["detail"])
+        table.add_row(row["check"], f"[{colour[row['state']]}]{row['state']}[/]", escape(row["detail"]))
     return table
 
 
@@ -152,7 +158,7 @@ def sources(rows: list[dict[str, Any]]) -> Table:
 
 
 def _plain(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else f"{value:.2f}" if isinstance(value, float) else str(value)
+    return escape(", ".join(map(str, value)) if isinstance(value, list) else f"{value:.2f}" if isinstance(value, float) else str(value))
 
 
 def _number(value: float | None) -> str:
