@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from quality.delivered import RELEASED, DayFile
 from quality.errors import NotInQuarantine, ReleaseRefused
 from quality.repairs import add_functions
+from quality.row_rules import SUPERSEDED
 from quality.staging import create_staged, insert_group
 from quality.warehouse import open_warehouse
 from settings import get_settings
@@ -148,7 +149,7 @@ def release(ids: Sequence[str], fixes: Mapping[str, str | None]) -> ReleaseRepor
 
     Raises:
         NotInQuarantine: no row, or more than one, has one of the ids.
-        ReleaseRefused: a fix names a column that the table lacks, or a row still breaks a rule.
+        ReleaseRefused: a fix names a column that the table lacks, or a row still breaks a rule or would be superseded again.
         WarehouseBusy: another process has the warehouse open.
     """
     landing_dir = get_settings().landing_dir
@@ -156,6 +157,8 @@ def release(ids: Sequence[str], fixes: Mapping[str, str | None]) -> ReleaseRepor
         rows = [_find(connection, id) for id in dict.fromkeys(ids)]
         if not rows:
             raise NotInQuarantine("A release names at least one row. Received no id. `portrait quarantine list` shows the ids.")
+        for row in rows:
+            _refuse_where_it_loses_again(row, fixes)
         written = [_write_fixed(row, fixes, Path(folder)) for row in rows]
         add_functions(connection)
         for row, path in zip(rows, written, strict=True):
@@ -198,6 +201,16 @@ def _write_fixed(row: QuarantinedRow, fixes: Mapping[str, str | None], folder: P
         content = content.append_column(name, pa.array([value]))
     pq.write_table(content.replace_schema_metadata({_FIXES: json.dumps(dict(fixes), sort_keys=True)}), path)
     return path
+
+
+def _refuse_where_it_loses_again(row: QuarantinedRow, fixes: Mapping[str, str | None]) -> None:
+    """A row that gave way to a later `received_at` of the same key and day would do so again, and nobody would see it any more."""
+    deciding = ("received_at", *LANDING[row.table].key)
+    if row.rule == SUPERSEDED and "received_at" in LANDING[row.table].names and not set(deciding) & set(fixes):
+        raise ReleaseRefused(
+            f"A superseded row comes in only with another {' or '.join(deciding)}. Received {row.id}, to which one of the same key with a "
+            "later received_at was preferred. Nothing was released; set one of these too, such as --set received_at=TIME."
+        )
 
 
 def _refuse_where_broken(connection: "duckdb.DuckDBPyConnection", row: QuarantinedRow, path: Path) -> None:

@@ -58,7 +58,7 @@ def portrait(answer: dict[str, Any]) -> Panel:
         lines.add_row("[dim]interests[/]", escape(", ".join(f"{name} {share:.0%}" for name, share in interests)), source)
         for name in ("purchase_probability_7d", "purchase_probability_30d", "churn_probability_30d"):
             lines.add_row(f"[dim]{name}[/]", f"{inferred[name]:.1%}", source)
-    parts = [lines, *([escape(answer["note"])] if answer["note"] else [])]
+    parts: list[RenderableType] = [lines, *([escape(answer["note"])] if answer["note"] else [])]
     newest = Table("newest events", "", "", box=None, pad_edge=False)
     for event in answer["recent"][:5]:
         newest.add_row(event["occurred_at"], event["event_type"], escape(event["title"] or event["item_id"]))

@@ -10,7 +10,7 @@ from quality.errors import NotInQuarantine, ReleaseRefused
 from quality.load import load_window
 from quality.quarantine import listing, open_rows, release, show, summary
 from quality.warehouse import open_warehouse
-from tests.quality.delivery import DAY, NEXT_DAY, row, write_day
+from tests.quality.delivery import DAY, NEXT_DAY, at, row, write_day
 
 THIRD_DAY = NEXT_DAY + timedelta(days=1)
 
@@ -120,6 +120,21 @@ def test_a_row_that_still_breaks_a_rule_is_refused_by_the_rules_name_and_nothing
     assert not list((house / "landing").glob(".release-*"))
     release(ids, {"quantity": "1", "event_type": "view"})
     assert _load(house).tables["events"].accepted == 2
+
+
+def test_a_superseded_row_is_released_only_with_what_lets_it_win(house: Path) -> None:
+    earlier, later = (row("events", quantity=count, received_at=at(f"2024-05-01 {hour}:00")) for count, hour in ((2.0, 12), (9.0, 13)))
+    write_day(house, "events", [earlier, later])
+    _load(house)
+    (waiting,) = open_rows()
+    assert waiting.rule == "superseded"
+    with pytest.raises(ReleaseRefused, match=r"only with another received_at or event_id\. Received \w+, to which .* Nothing was released"):
+        release([waiting.id], {"quantity": "2"})
+    assert [one.id for one in open_rows()] == [waiting.id]
+    release([waiting.id], {"received_at": "2024-05-01 14:00"})
+    _load(house)
+    assert _events() == [("e1", 2.0, DAY)]
+    assert {one.rule for one in open_rows()} == {"superseded"}  # now the other one waits
 
 
 def test_a_rows_own_covariates_and_a_fix_to_null_survive_the_release(house: Path) -> None:
