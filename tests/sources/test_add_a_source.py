@@ -1,6 +1,7 @@
 """The worked example of docs/sources.md, followed step by step."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,12 @@ def test_the_pages_source_delivers_and_refuses_as_any_other(market_till: Path, h
 def test_every_source_has_its_paragraph():
     page = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
     assert [name for name in SOURCES if f"**{name}** " not in page] == []
+
+
+def test_the_page_gives_the_checksum_of_every_source_that_compares_one():
+    page = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
+    modules = {name: import_module(f"sources.{name}") for name in SOURCES if (ROOT / "sources" / f"{name}.py").is_file()}
+    given = {name: getattr(module, "MD5", None) for name, module in modules.items()}
+    assert {name for name, md5 in given.items() if md5 and f"`{md5}`" not in page} == set()
+    unchecked = {name for name, md5 in given.items() if not md5} - {"shop", "complete_journey"}  # none to check; a list of its own
+    assert unchecked == set(re.findall(r"\*\*(\w+)\*\*", page[page.index("by md5 (") : page.index("lines alone)")]))
