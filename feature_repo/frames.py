@@ -56,15 +56,17 @@ def training_frame(service_name: str, labels: pd.DataFrame) -> pd.DataFrame:
 def training_frame_to_parquet(service_name: str, labels: Path, out: Path) -> int:
     """The frame of a Parquet file of labels as another Parquet file, for frames larger than memory; returns its rows.
 
-    The same columns, rows and order as `training_frame`, with null where nothing was known. Some labels are joined and written at a time,
-    so memory does not grow with their number; `out` appears when it is whole.
+    The same columns, rows and order as `training_frame`, with null where nothing was known. Some labels are joined at a time, and fewer
+    where their frame does not fit even with spilling; what is joined is written as it comes. So memory grows neither with the number of
+    labels nor with how wide a row is. `out` appears when it is whole.
     """
     beside = out.with_suffix(".tmp")
     given = pyarrow.parquet.ParquetFile(labels)
     key, features = _check_columns(service_name, given.schema_arrow.names)
     known = " ".join(f"join ({_as_known_query(views()[view], chosen)}) using (label)" for view, chosen in service(service_name).items())
+    query = f"select {', '.join(features)} from asked {known} order by label"
     nothing = pyarrow.RecordBatch.from_pylist([], schema=given.schema_arrow)
-    writer, rows = None, 0
+    writer, at_once = None, LABELS_AT_ONCE
     with connect() as connection:
         for batch in itertools.chain([nothing], given.iter_batches(LABELS_AT_ONCE)):
             times = batch.column(LABEL_TIME)
@@ -72,16 +74,26 @@ def training_frame_to_parquet(service_name: str, labels: Path, out: Path) -> int
             moments = times.cast(pyarrow.timestamp("us", times.type.tz), safe=False).cast(pyarrow.int64())  # UTC, with a zone or without
             number = pyarrow.array(range(batch.num_rows), pyarrow.int64())
             ids = batch.column(key).cast(pyarrow.string())
-            connection.register("asked", pyarrow.table({"label": number, key: ids, "t": moments.cast(pyarrow.timestamp("us"))}))
-            found = connection.sql(f"select {', '.join(features)} from asked {known} order by label").to_arrow_table()
-            frame = pyarrow.table([*batch.columns, *found.columns], names=[*batch.schema.names, *features])
-            writer = writer or pyarrow.parquet.ParquetWriter(beside, frame.schema)
-            writer.write_table(frame, row_group_size=ROW_GROUP)
-            rows += batch.num_rows
+            asked = pyarrow.table({"label": number, key: ids, "t": moments.cast(pyarrow.timestamp("us"))})
+            done = 0
+            while writer is None or done < batch.num_rows:
+                connection.register("asked", asked.slice(done, at_once))
+                try:
+                    with connection.sql(query).to_arrow_reader(ROW_GROUP) as found:
+                        schema = pyarrow.schema([*batch.schema, *found.schema])
+                        writer = writer or pyarrow.parquet.ParquetWriter(beside, schema)
+                        for joined in found:
+                            columns = [*batch.slice(done, joined.num_rows).columns, *joined.columns]
+                            writer.write_batch(pyarrow.record_batch(columns, schema=schema), row_group_size=ROW_GROUP)
+                            done += joined.num_rows
+                except duckdb.OutOfMemoryException:
+                    if at_once == 1:
+                        raise
+                    at_once = at_once // 2
     assert writer is not None
     writer.close()
     beside.replace(out)
-    return rows
+    return given.metadata.num_rows
 
 
 def _check_columns(service_name: str, columns: list[str]) -> tuple[str, list[str]]:

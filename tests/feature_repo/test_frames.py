@@ -1,5 +1,7 @@
 """Nothing that happened, or became known, after the time of the question ever enters a frame."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from feature_repo.export import export_marts
 from feature_repo.frames import read_mart, rows_as_of, training_frame
+from settings import ROOT
 from tests.feature_repo.conftest import MAY
 from tests.feature_repo.warehouse import Rows, day, features, small_shop, write_warehouse
 
@@ -171,43 +174,70 @@ def big_shop(users: int = 3_000, versions: int = 12) -> None:
             ) to '{mart_dir("user_sequences")}/rows.parquet' (format parquet, row_group_size 2048)""")
 
 
-@pytest.mark.slow
-def test_a_frame_larger_than_memory_is_made_within_it_and_is_right(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pyarrow.parquet as pq
+#: Run by itself: prints by how many bytes the process grew at its peak, and the most that lay in DuckDB's temporary folder at once.
+STREAMED = """
+import sys, threading
+from pathlib import Path
+from feature_repo import published
+from feature_repo.frames import training_frame_to_parquet
 
-    from feature_repo import frames, published
-    from feature_repo.frames import training_frame_to_parquet
+home, spilled, done = Path(sys.argv[1]), [0], threading.Event()
+published.MEMORY_LIMIT = "80MB"
+
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) * 1024
+
+def watch():
+    while not done.wait(0.005):
+        try:
+            spilled.append(sum(file.stat().st_size for file in (home / "tmp" / "duckdb").rglob("*")))
+        except FileNotFoundError:
+            pass  # DuckDB took it away meanwhile
+
+watcher, before = threading.Thread(target=watch), peak()
+watcher.start()
+training_frame_to_parquet("recommender_v1", home / "labels.parquet", home / "frame.parquet")
+done.set()
+print(peak() - before, max(spilled))
+"""
+
+
+@pytest.mark.slow
+def test_a_frame_larger_than_memory_spills_stays_within_it_and_equals_the_frame_in_memory(house: Path) -> None:
+    import pyarrow.parquet as pq
 
     big_shop()
     rng = np.random.default_rng(5)
-    times = pd.Timestamp("2024-05-01", tz="UTC") + pd.to_timedelta(rng.integers(0, 30 * 24, 80_000), unit="h")
+    times = times_zero() + pd.to_timedelta(rng.integers(0, 30 * 24, 120_000), unit="h")
     labels = pd.DataFrame(
-        {"user_id": [f"u{n}" for n in rng.integers(0, 3_000, 80_000)], "event_timestamp": times, "label_y": range(80_000)}
+        {"user_id": [f"u{n}" for n in rng.integers(0, 3_000, 120_000)], "event_timestamp": times, "label_y": range(120_000)}
     )
     labels.to_parquet(house / "labels.parquet")
-    whole = training_frame("recommender_v1", labels)
-
-    monkeypatch.setattr(published, "MEMORY_LIMIT", "160MB")
-    monkeypatch.setattr(frames, "LABELS_AT_ONCE", 10_000)
-    assert training_frame_to_parquet("recommender_v1", house / "labels.parquet", house / "frame.parquet") == 80_000
-    file = pq.ParquetFile(house / "frame.parquet").metadata
-    assert sum(len(items) for row in whole["event_item_ids"] if row is not None for items in row) > 160e6
-    assert file.num_rows == 80_000
-    streamed = pq.read_table(house / "frame.parquet").to_pandas()
-    assert streamed["label_y"].tolist() == list(range(80_000))
-    assert (streamed["event_timestamp"].dt.tz_convert("UTC") == labels["event_timestamp"]).all()
-    first = [None if times is None else times[0] for times in whole["event_times_us"]]
-    assert [None if times is None else times[0] for times in streamed["event_times_us"]] == first
-    assert [None if items is None else items[79] for items in streamed["event_item_ids"]] == [
-        None if items is None else items[79] for items in whole["event_item_ids"]
-    ]
-    assert sum(value is None for value in first) < 8_000
-    # The second, naive way: the newest version known, for some labels.
-    for row in range(0, 80_000, 997):
-        user, hours = int(labels["user_id"][row][1:]), (labels["event_timestamp"][row] - times_zero()) // pd.Timedelta(hours=1)
-        versions = [user + 3_000 * version for version in range(12)]
-        known = [n for n in versions if hours >= 24 * ((n // 3_000) * 2 + (5 if n % 17 == 0 else 0))]
-        assert first[row] == (max(known) if known else None)
+    ran = subprocess.run([sys.executable, "-c", STREAMED, house], cwd=ROOT, capture_output=True, text=True, check=True)
+    grown, spilled = map(int, ran.stdout.split())
+    texts = 0
+    file = pq.ParquetFile(house / "frame.parquet")
+    assert file.metadata.num_rows == 120_000
+    for first, batch in zip(range(0, 120_000, 20_000), file.iter_batches(20_000), strict=True):
+        streamed, asked_for = batch.to_pandas(), labels.iloc[first : first + 20_000].reset_index(drop=True)
+        whole = training_frame("recommender_v1", asked_for)
+        pd.testing.assert_frame_equal(streamed[list(labels.columns)], asked_for, check_dtype=False)
+        numbers = [None if row is None else row[0] for row in streamed["event_times_us"]]
+        assert numbers == [None if row is None else row[0] for row in whole["event_times_us"]]
+        assert sum(number is None for number in numbers) < 2_000
+        for name in ("event_item_ids", "event_types"):
+            assert [None if row is None else list(row) for row in streamed[name]] == [
+                None if row is None else list(row) for row in whole[name]
+            ]
+        texts += sum(len(item) for row in streamed["event_item_ids"] if row is not None for item in row)
+        # The second, naive way: the newest version known, for some labels.
+        for row in range(0, 20_000, 997):
+            user, hours = int(asked_for["user_id"][row][1:]), (asked_for["event_timestamp"][row] - times_zero()) // pd.Timedelta(hours=1)
+            versions = [user + 3_000 * version for version in range(12)]
+            known = [n for n in versions if hours >= 24 * ((n // 3_000) * 2 + (5 if n % 17 == 0 else 0))]
+            assert numbers[row] == (max(known) if known else None)
+    assert spilled > 10e6
+    assert texts > 250e6 > grown
 
 
 def times_zero() -> pd.Timestamp:
