@@ -1,13 +1,13 @@
-"""Arrow columns to what Feast's online stores hold: serialised `feast.types.Value`s and entity keys, without a message object a cell.
+"""Arrow columns to what Feast's online stores hold: serialised `feast.types.Value`s and entity keys, a column at a time.
 
 The wire format is protobuf's (https://protobuf.dev/programming-guides/encoding): a tag, then a varint, eight bytes, or a length and
-content. A Value is a oneof, so zero and the empty string are written too; a value that is not set has no bytes. A property test compares
-every kind with protobuf's own serialiser, and keys with `feast.infra.key_encoding_utils`.
+content. A Value is a oneof, so zero and the empty string are written too; a value that is not set has no bytes. Nothing here walks values
+in Python: bytes are made with numpy and joined by Arrow, and a list's content is a stretch of its elements' bytes, which lie in one
+buffer already. A property test compares every kind with protobuf's own serialiser, and keys with `feast.infra.key_encoding_utils`.
 """
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,60 +16,92 @@ import pyarrow.compute
 
 from feature_repo.contract import Kind
 
-UNSET = b""
+BINARY = pyarrow.binary()
 MICROSECONDS = 1_000_000
 
 # Field numbers of feast.types.Value, with protobuf's wire types: 0 a varint, 1 eight bytes, 2 a length and content.
-_STRING, _INT, _DOUBLE, _BOOL, _TIME = (2 << 3) | 2, (4 << 3) | 0, (5 << 3) | 1, (7 << 3) | 0, (8 << 3) | 0
-_STRINGS, _INTS, _DOUBLES = (12 << 3) | 2, (14 << 3) | 2, (15 << 3) | 2
+_TAGS = {
+    kind: bytes([(number << 3) | wire])
+    for kind, number, wire in [
+        ("string", 2, 2),
+        ("int", 4, 0),
+        ("float", 5, 1),
+        ("bool", 7, 0),
+        ("timestamp", 8, 0),
+        ("string_list", 12, 2),
+        ("int_list", 14, 2),
+        ("float_list", 15, 2),
+    ]
+}
 _ELEMENT = bytes([(1 << 3) | 2])  # `repeated val = 1` of every list message; numbers are packed
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A column of serialised values: `values[codes[row]]`, or `values[row]` where `codes` is None.
-
-    `texts` has for each value what Feast's SQL stores keep beside it: the text of a string, number or boolean, else None.
-    """
-
-    values: list[bytes]
-    texts: list[str | None]
-    codes: np.ndarray | None
-
-    def by_row(self, per_value: Sequence[Any]) -> list[Any]:
-        """What `per_value` (aligned with `values`) says of every row."""
-        if self.codes is None:
-            return list(per_value)
-        table = np.empty(len(per_value), dtype=object)
-        table[:] = per_value
-        return table[self.codes].tolist()
+def encode(column: pyarrow.Array, kind: Kind) -> pyarrow.BinaryArray:
+    """A row's value of that kind each; nulls are not set: no bytes. Raises ValueError on a null inside a list, which Feast cannot hold."""
+    if kind.endswith("_list"):
+        content = _list_content(column, kind)
+    elif kind == "string":
+        content = _with_length(column.fill_null("").cast(BINARY))
+    elif kind == "timestamp":  # Feast keeps whole seconds
+        microseconds = column.cast(pyarrow.timestamp("us")).cast(pyarrow.int64())
+        content = _numbers(pyarrow.compute.divide(microseconds, MICROSECONDS).fill_null(0), kind)
+    else:
+        content = _numbers(column.cast(pyarrow.int64() if kind == "bool" else column.type).fill_null(0), kind)
+    return pyarrow.compute.if_else(column.is_valid(), join(_TAGS[kind], content), b"")
 
 
-def varint(number: int) -> bytes:
-    """Seven bits a byte, lowest first; a negative number is written as 64 bits of two's complement."""
-    number &= 0xFFFF_FFFF_FFFF_FFFF
-    out = bytearray()
-    while number > 0x7F:
-        out.append((number & 0x7F) | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def encode(column: pyarrow.Array, kind: Kind) -> Encoded:
-    """The column as Feast's values of that kind; nulls are not set. Raises ValueError on a null inside a list, which Feast cannot hold."""
-    if kind in _LISTS:
-        tag, elements = _LISTS[kind]
-        return _encode_lists(column, tag, elements)
-    write, text = _SCALARS[kind]
-    if kind == "timestamp":  # Feast keeps whole seconds
-        whole = pyarrow.compute.divide(column.cast(pyarrow.timestamp("us")).cast(pyarrow.int64()), MICROSECONDS)
-        column = whole
+def by_distinct(column: pyarrow.Array, say: Callable[[pyarrow.Array], Sequence[Any]]) -> list[Any]:
+    """Row by row, what `say` makes of the column's distinct values: few of them, many rows."""
     distinct = column.dictionary_encode(null_encoding="encode")
-    held = distinct.dictionary.to_pylist()
-    values = [UNSET if value is None else write(value) for value in held]
-    texts = [None if value is None or text is None else text(value) for value in held]
-    return Encoded(values, texts, distinct.indices.to_numpy())
+    return list(map(say(distinct.dictionary).__getitem__, distinct.indices.to_pylist()))
+
+
+def join(*parts: pyarrow.BinaryArray | bytes) -> pyarrow.BinaryArray:
+    """Each row's parts, one after the other; bytes stand for themselves in every row."""
+    return pyarrow.compute.binary_join_element_wise(*parts, b"")
+
+
+def varints(numbers: np.ndarray) -> pyarrow.BinaryArray:
+    """Seven bits a byte, lowest first; a negative number is written as 64 bits of two's complement."""
+    bits = numbers.astype(np.int64).view(np.uint64)  # (numbers,)
+    sizes = np.ones(len(bits), dtype=np.int64)
+    for group in range(1, 10):
+        sizes += bits >= np.uint64(1 << (7 * group))
+    width = int(sizes.max(initial=1))
+    groups = ((bits[:, None] >> (np.arange(width, dtype=np.uint64) * np.uint64(7))) & np.uint64(0x7F)).astype(np.uint8)  # (numbers, width)
+    place = np.arange(width)
+    groups[place < sizes[:, None] - 1] |= 0x80
+    return _binary(np.concatenate([[0], np.cumsum(sizes)]), pyarrow.py_buffer(groups[place < sizes[:, None]]))
+
+
+def _binary(offsets: np.ndarray, content: pyarrow.Buffer) -> pyarrow.BinaryArray:
+    return pyarrow.Array.from_buffers(BINARY, len(offsets) - 1, [None, pyarrow.py_buffer(offsets.astype(np.int32)), content])
+
+
+def _numbers(column: pyarrow.Array, kind: str) -> pyarrow.BinaryArray:
+    numbers = column.to_numpy(zero_copy_only=False)
+    if not kind.startswith("float"):
+        return varints(numbers)
+    return _binary(np.arange(len(numbers) + 1) * 8, pyarrow.py_buffer(np.ascontiguousarray(numbers, dtype="<f8")))
+
+
+def _with_length(content: pyarrow.BinaryArray) -> pyarrow.BinaryArray:
+    return join(varints(pyarrow.compute.binary_length(content).to_numpy()), content)
+
+
+def _list_content(column: pyarrow.Array, kind: str) -> pyarrow.BinaryArray:
+    offsets = column.offsets.to_numpy()
+    inside = column.values.slice(offsets[0], offsets[-1] - offsets[0])
+    if inside.null_count:
+        raise ValueError(f"A list of an online feature must not hold nulls. Received {inside.null_count}. Leave them out in the dbt model.")
+    strings = kind == "string_list"
+    elements = join(_ELEMENT, _with_length(inside.cast(BINARY))) if strings else _numbers(inside, kind)
+    _, ends, content = elements.buffers()
+    message = _binary(np.frombuffer(ends, dtype=np.int32)[offsets - offsets[0]], content)
+    if not strings:
+        packed = join(_ELEMENT, _with_length(message))
+        message = pyarrow.compute.if_else(pyarrow.compute.equal(pyarrow.compute.binary_length(message), 0), b"", packed)
+    return _with_length(message)
 
 
 def entity_keys(join_key: str, ids: Sequence[str]) -> list[bytes]:
@@ -90,81 +122,3 @@ def id_of(key: bytes, head: bytes) -> str:
     """The id in an entity key, whatever follows it; `head` is `key_head(join_key)`."""
     (size,) = struct.unpack_from("<I", key, len(head))
     return key[len(head) + 4 : len(head) + 4 + size].decode()
-
-
-def _string(text: str) -> bytes:
-    raw = text.encode()
-    return bytes([_STRING]) + varint(len(raw)) + raw
-
-
-_SCALARS: dict[str, tuple[Callable[[Any], bytes], Callable[[Any], str] | None]] = {
-    "string": (_string, str),
-    "int": (lambda value: bytes([_INT]) + varint(value), str),
-    "float": (lambda value: bytes([_DOUBLE]) + struct.pack("<d", value), str),
-    "bool": (lambda value: bytes([_BOOL, value]), str),
-    "timestamp": (lambda value: bytes([_TIME]) + varint(value), None),
-}
-
-
-def _encode_lists(column: pyarrow.Array, tag: int, elements: Callable[[pyarrow.Array], Callable[[int, int], bytes]]) -> Encoded:
-    offsets = column.offsets.to_numpy()
-    inside = column.values.slice(offsets[0], offsets[-1] - offsets[0]) if len(column) else column.values.slice(0, 0)
-    if inside.null_count:
-        raise ValueError(f"A list of an online feature must not hold nulls. Received {inside.null_count}. Leave them out in the dbt model.")
-    content = elements(inside)
-    starts = (offsets - offsets[0]).tolist()
-    here = column.is_valid().to_pylist()
-    heads: dict[int, bytes] = {}  # by length of content: few lengths, many rows
-    values = []
-    for row, is_set in enumerate(here):
-        if not is_set:
-            values.append(UNSET)
-            continue
-        body = content(starts[row], starts[row + 1])
-        head = heads.get(len(body))
-        if head is None:
-            head = heads[len(body)] = bytes([tag]) + varint(len(body))
-        values.append(head + body)
-    return Encoded(values, [None] * len(values), None)
-
-
-def _packed(flat: bytes, ends: Sequence[int] | None, width: int) -> Callable[[int, int], bytes]:
-    """Content of a packed list: elements `[start, end)` of `flat`, each `width` bytes or ending where `ends` says."""
-
-    def content(start: int, end: int) -> bytes:
-        chunk = flat[start * width : end * width] if ends is None else flat[ends[start] : ends[end]]
-        return _ELEMENT + varint(len(chunk)) + chunk if chunk else b""
-
-    return content
-
-
-def _doubles(inside: pyarrow.Array) -> Callable[[int, int], bytes]:
-    return _packed(np.ascontiguousarray(inside.to_numpy(zero_copy_only=False), dtype="<f8").tobytes(), None, 8)
-
-
-def _integers(inside: pyarrow.Array) -> Callable[[int, int], bytes]:
-    bits = inside.to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64)  # (elements,)
-    sizes = np.ones(len(bits), dtype=np.int64)
-    for group in range(1, 10):
-        sizes += bits >= np.uint64(1 << (7 * group))
-    width = int(sizes.max(initial=1))
-    groups = ((bits[:, None] >> (np.arange(width, dtype=np.uint64) * np.uint64(7))) & np.uint64(0x7F)).astype(np.uint8)  # (elements, width)
-    place = np.arange(width)
-    groups[place < sizes[:, None] - 1] |= 0x80
-    flat = groups[place < sizes[:, None]].tobytes()
-    return _packed(flat, [0, *np.cumsum(sizes).tolist()], 0)
-
-
-def _strings(inside: pyarrow.Array) -> Callable[[int, int], bytes]:
-    distinct = inside.dictionary_encode()
-    written = np.empty(len(distinct.dictionary), dtype=object)
-    written[:] = [_ELEMENT + varint(len(raw)) + raw for raw in [text.encode() for text in distinct.dictionary.to_pylist()]]
-    elements = written[distinct.indices.to_numpy()].tolist()
-    return lambda start, end: b"".join(elements[start:end])
-
-
-_LISTS: dict[str, tuple[int, Callable[[pyarrow.Array], Callable[[int, int], bytes]]]] = {
-    "string_list": (_STRINGS, _strings),
-    "int_list": (_INTS, _integers),
-    "float_list": (_DOUBLES, _doubles),
-}

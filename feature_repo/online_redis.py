@@ -9,11 +9,12 @@ Sentinel master, not for Redis Cluster (a script's keys would lie on several nod
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import pyarrow
+import pyarrow.compute
 from feast import FeatureView, RepoConfig
 from feast.infra.online_stores.helpers import _mmh3, _redis_key, compute_versioned_name
 from feast.infra.online_stores.online_store import OnlineStore
@@ -26,7 +27,7 @@ from pydantic import Field, StrictStr
 
 from feature_repo.contract import CREATED_AT, FEATURES_AT, views
 from feature_repo.online_clock import StoredRow, is_expired, now
-from feature_repo.online_encoding import encode, entity_keys, id_of, key_head
+from feature_repo.online_encoding import BINARY, by_distinct, encode, entity_keys, id_of, join, key_head
 from settings import get_settings
 
 FeastRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
@@ -74,14 +75,18 @@ class PortraitRedisOnlineStore(RedisOnlineStore):
         self, config: RepoConfig, table: FeatureView, data: list[FeastRow], progress: Callable[[int], Any] | None
     ) -> None:
         """Feast's own door (`materialize`, push, `write_to_online_store`): the same guard as `write_arrow`."""
+        name = _name(config, table)
         for features, rows in itertools.groupby(data, key=lambda row: tuple(row[1])):
-            keys, columns, events, created = [], [], [], []
+            fields = [_mmh3(f"{name}:{feature}") for feature in features]
+            keys, written = [], []
             for key, values, event_time, created_time in rows:
+                event, created = to_naive_utc(event_time), None if created_time is None else to_naive_utc(created_time)
+                cells = [_at(event, created).encode(), b"", b"%d" % _score(created), f"_ts:{name}".encode(), _moment(event)]
+                for field, value in zip(fields, values.values(), strict=True):
+                    cells += [field, value.SerializeToString()]
                 keys.append(_redis_key(config.project, key))
-                columns.append([_argument(value.SerializeToString()) for value in values.values()])
-                events.append(to_naive_utc(event_time))
-                created.append(None if created_time is None else to_naive_utc(created_time))
-            self._write(config, table, keys, events, created, [None] * len(keys), features, list(zip(*columns, strict=True)))
+                written.append(b"".join(map(_argument, cells)))
+            self._write(config, name, keys, written, 5 + 2 * len(fields))
             if progress:
                 progress(len(keys))
 
@@ -97,63 +102,35 @@ class PortraitRedisOnlineStore(RedisOnlineStore):
         A row is written where nothing newer by (features_at, created_at) is stored. `replaced` names, by id, a newer version that no longer
         exists and may therefore be replaced, if it is still the stored one.
         """
-        view = views()[table.name]
+        view, name, project = views()[table.name], _name(config, table), config.project.encode()
         ids = rows.column(view.key).to_pylist()
-        project = config.project.encode()
-        columns = []
-        for column in view.features:
-            encoded = encode(rows.column(column.name), column.kind)
-            columns.append(encoded.by_row([_argument(value) for value in encoded.values]))
-        self._write(
-            config,
-            table,
-            [key + project for key in entity_keys(view.key, ids)],
-            rows.column(FEATURES_AT).to_pylist(),
-            rows.column(CREATED_AT).to_pylist(),
-            [replaced.get(one) for one in ids],
-            tuple(column.name for column in view.features),
-            columns,
-        )
-
-    def _write(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        keys: list[bytes],
-        events: list[datetime],
-        created: list[datetime | None],
-        replaced: list[StoredRow | None],
-        features: Sequence[str],
-        columns: Sequence[Iterable[bytes]],
-    ) -> None:
-        """`columns` has for each feature the values of all rows as Redis arguments. A call is sent while the server does the one before."""
-        name = _name(config, table)
-        heads: dict[tuple[datetime, datetime | None], bytes] = {}  # few distinct times, many rows
-        for pair in set(zip(events, created, strict=True)):
-            heads[pair] = _argument(_at(*pair).encode())
-        moments = {time: _argument(_moment(time)) for time in set(events)}
-        scores = {time: _argument(b"%d" % _score(time)) for time in set(created)}
-        not_replaced, time_field = _argument(b""), _argument(f"_ts:{name}".encode())
-        parts: list[Iterable[bytes]] = [
-            [heads[pair] for pair in zip(events, created, strict=True)],
-            [not_replaced if row is None else _argument(_at(row.features_at, row.created_at).encode()) for row in replaced],
-            [scores[time] for time in created],
-            itertools.repeat(time_field, len(keys)),
-            [moments[time] for time in events],
+        events, created = rows.column(FEATURES_AT), rows.column(CREATED_AT)
+        over = {one: _at(row.features_at, row.created_at).encode() for one, row in replaced.items()}
+        columns = [
+            join(_binary_of(events, lambda time: _digits(time).encode()), _binary_of(created, lambda time: _digits(time).encode())),
+            pyarrow.array([over.get(one, b"") for one in ids], BINARY),
+            _binary_of(created, lambda time: b"%d" % _score(time)),
+            f"_ts:{name}".encode(),
+            _binary_of(events, _moment),
         ]
-        for feature, column in zip(features, columns, strict=True):
-            parts += [itertools.repeat(_argument(_mmh3(f"{name}:{feature}")), len(keys)), column]
-        rows = list(map(b"".join, zip(*parts, strict=True)))
-        tail = _argument(b"%d" % len(parts)) + _argument(f"_at:{name}".encode())
+        for column in view.features:
+            columns += [_mmh3(f"{name}:{column.name}"), encode(rows.column(column.name), column.kind)]
+        keys = [key + project for key in entity_keys(view.key, ids)]
+        self._write(config, name, keys, _arguments(columns).to_pylist(), len(columns))
+
+    def _write(self, config: RepoConfig, name: str, keys: Sequence[bytes], rows: Sequence[bytes], width: int) -> None:
+        """Each of `rows` is what the script takes for its key: `width` arguments, from its at to its last value."""
+        index, tail = _argument(_index(config, name)), _argument(b"%d" % width) + _argument(f"_at:{name}".encode())
         calls = []
         for start in range(0, len(keys), ROWS_A_CALL):
             some = keys[start : start + ROWS_A_CALL]
-            head = [b"*%d\r\n" % (3 + 1 + len(some) + 2 + len(parts) * len(some)), _argument(b"EVAL"), _argument(WRITE.encode())]
-            head += [_argument(b"%d" % (1 + len(some))), _argument(_index(config, name)), *map(_argument, some), tail]
+            head = [b"*%d\r\n" % (3 + 1 + len(some) + 2 + width * len(some)), _argument(b"EVAL"), _argument(WRITE.encode())]
+            head += [_argument(b"%d" % (1 + len(some))), index, *map(_argument, some), tail]
             calls.append(b"".join([*head, *rows[start : start + ROWS_A_CALL]]))
         self._send(config, calls)
 
     def _send(self, config: RepoConfig, calls: Sequence[bytes]) -> None:
+        """A call is sent while the server does the one before."""
         pool = self._get_client(config.online_store).connection_pool
         connection = pool.get_connection()
         waiting = 0
@@ -278,6 +255,22 @@ def _argument(text: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(text), text)
 
 
+def _arguments(columns: Sequence[pyarrow.BinaryArray | bytes]) -> pyarrow.BinaryArray:
+    """Row by row, the columns' values as arguments, one after the other; bytes stand for themselves in every row."""
+    pieces: list[pyarrow.BinaryArray | bytes] = []
+    for column in columns:
+        if isinstance(column, bytes):
+            pieces.append(_argument(column))
+        else:
+            lengths = pyarrow.compute.binary_length(column).cast(pyarrow.string()).cast(BINARY)
+            pieces += [b"$", lengths, b"\r\n", column, b"\r\n"]
+    return join(*pieces)
+
+
+def _binary_of(times: pyarrow.TimestampArray, say: Callable[[Any], bytes]) -> pyarrow.BinaryArray:
+    return pyarrow.array(by_distinct(times, lambda held: [say(time) for time in held.to_pylist()]), BINARY)
+
+
 def _name(config: RepoConfig, view: FeatureView) -> str:
     return compute_versioned_name(view, config.registry.enable_online_feature_view_versioning)
 
@@ -299,9 +292,13 @@ def _score(time: datetime | None) -> int:
 
 
 def _at(features_at: datetime, created_at: datetime | None) -> str:
-    """Two times as 18 digits each, microseconds since the year 1: they compare as text. No created time is the oldest."""
-    pair = (features_at, created_at or BEGINNING)
-    return "".join(f"{(time - BEGINNING) // timedelta(microseconds=1):018d}" for time in pair)
+    """Both times' digits: versions compare as these texts do."""
+    return _digits(features_at) + _digits(created_at)
+
+
+def _digits(time: datetime | None) -> str:
+    """Microseconds since the year 1 in 18 digits, which compare as text. No time is the oldest."""
+    return f"{((time or BEGINNING) - BEGINNING) // timedelta(microseconds=1):018d}"
 
 
 def _stored_row(one: str, at: str) -> StoredRow:

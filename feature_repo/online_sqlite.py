@@ -6,6 +6,7 @@ read per entity, where stock has three trees), a write is one guarded upsert per
 Feast stores them; a `created_ts` within a second (live events) keeps its fraction, which stock never selects in plain reads.
 """
 
+import itertools
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,13 +24,14 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.utils import to_naive_utc
 from pydantic import Field, StrictStr
 
-from feature_repo.contract import CREATED_AT, FEATURES_AT, views
+from feature_repo.contract import CREATED_AT, FEATURES_AT, Kind, views
 from feature_repo.online_clock import StoredRow, is_expired, now
-from feature_repo.online_encoding import encode, entity_keys, id_of, key_head
+from feature_repo.online_encoding import by_distinct, encode, entity_keys, id_of, key_head
 from settings import get_settings
 
 FeastRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 BUSY_SECONDS = 60  # a live event waits for a batch that is being written
+NULL = float("nan")  # what SQLite stores as null. Python puts None and bytes through its adapters, slowly; floats and bytearrays not
 
 
 class PortraitSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
@@ -52,6 +54,7 @@ class PortraitSqliteOnlineStore(SqliteOnlineStore):
             connection.execute("pragma journal_mode = wal")  # readers go on while a batch is written
             connection.execute("pragma synchronous = normal")  # a power cut may lose the last batches, which are materialised again
             connection.execute("pragma wal_autocheckpoint = 20000")
+            connection.execute("pragma cache_size = -65536")  # KiB: the pages of one batch are written once, when it ends
             self._connections.open = connection
         return self._connections.open
 
@@ -102,17 +105,18 @@ class PortraitSqliteOnlineStore(SqliteOnlineStore):
         """
         view = views()[table.name]
         ids = rows.column(view.key).to_pylist()
-        events, created = rows.column(FEATURES_AT).to_pylist(), rows.column(CREATED_AT).to_pylist()
-        seconds = {time: _seconds(time) for time in {*events, *created}}  # few distinct times, many rows
-        times = [[int(seconds[time]) for time in events], [seconds[time] for time in created]]
-        gone = [_pair(replaced[one]) if one in replaced else (None, None) for one in ids]
+        events, created = (by_distinct(rows.column(name), _seconds_of) for name in (FEATURES_AT, CREATED_AT))
+        events = [int(time) for time in events]
+        over = list(zip(events, created, strict=True))  # its own version: as good as none, for that one it may replace anyway
+        if replaced:
+            over = [_pair(replaced[one]) if one in replaced else own for one, own in zip(ids, over, strict=True)]
         cells: list[Iterable[Any]] = []
         for column in view.features:
-            encoded = encode(rows.column(column.name), column.kind)
-            cells += [encoded.by_row(encoded.values), encoded.by_row(encoded.texts)]
+            cells += values_and_texts(rows.column(column.name), column.kind)
+        keys = map(bytearray, entity_keys(view.key, ids))
         sql = _upsert(_table(config, table), tuple(column.name for column in view.features))
         with self._get_conn(config) as connection:
-            connection.executemany(sql, zip(entity_keys(view.key, ids), *times, *zip(*gone, strict=True), *cells, strict=True))
+            connection.executemany(sql, zip(keys, events, created, *zip(*over, strict=True), *cells, strict=True))
 
     def rows_created_after(self, config: RepoConfig, table: FeatureView, since: datetime) -> list[StoredRow]:
         """The stored versions that became known after `since` (naive UTC), by an index on that time."""
@@ -175,6 +179,20 @@ class PortraitSqliteOnlineStore(SqliteOnlineStore):
         return answers
 
 
+def values_and_texts(column: pyarrow.Array, kind: Kind) -> list[Iterable[Any]]:
+    """A column's serialised values, and the text that Feast's SQL stores keep beside a string, number or boolean."""
+    if kind.endswith("_list"):
+        return [map(bytearray, encode(column, kind).to_pylist()), itertools.repeat(NULL, len(column))]
+    values = by_distinct(column, lambda held: list(map(bytearray, encode(held, kind).to_pylist())))
+    if kind == "timestamp":
+        return [values, itertools.repeat(NULL, len(column))]
+    return [values, by_distinct(column, lambda held: [NULL if value is None else str(value) for value in held.to_pylist()])]
+
+
+def _seconds_of(times: pyarrow.TimestampArray) -> list[float]:
+    return [_seconds(time) for time in times.to_pylist()]
+
+
 def _seconds(time: datetime) -> float:
     """As stock's adapter stores a naive time, but with the fraction that it cuts off; SQLite keeps a whole number as an integer."""
     return time.timestamp()
@@ -195,7 +213,8 @@ def _table(config: RepoConfig, view: FeatureView) -> str:
 @cache
 def _upsert(table: str, features: tuple[str, ...]) -> str:
     """SQL for one entity: parameters (key, event time, created time, replaced event and created time, then value and text per feature)."""
-    cells = ", ".join(f"(?1, '{name}', ?{6 + 2 * place}, ?{7 + 2 * place}, ?2, ?3)" for place, name in enumerate(features))
+    in_key_order = sorted(enumerate(features), key=lambda feature: feature[1])
+    cells = ", ".join(f"(?1, '{name}', ?{6 + 2 * place}, ?{7 + 2 * place}, ?2, ?3)" for place, name in in_key_order)
     return (
         f"insert into {_quoted(table)} (entity_key, feature_name, value, value_text, event_ts, created_ts) values {cells}"
         " on conflict (entity_key, feature_name) do update set value = excluded.value, value_text = excluded.value_text,"

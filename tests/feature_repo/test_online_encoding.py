@@ -2,14 +2,17 @@
 
 import math
 import random
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pytest
 
 from feature_repo.contract import Kind
-from feature_repo.online_encoding import encode, entity_keys, id_of, key_head, varint
+from feature_repo.online_encoding import encode, entity_keys, id_of, key_head, varints
 
 ARROW: dict[Kind, pyarrow.DataType] = {
     "string": pyarrow.string(),
@@ -58,12 +61,16 @@ def feasts_own(values: list[Any], kind: Kind) -> list[Any]:
 def test_every_kind_is_written_as_protobuf_writes_it(kind: Kind, seed: int) -> None:
     from feast.infra.online_stores.helpers import extract_text_and_num
 
+    from feature_repo.online_sqlite import values_and_texts
+
     rng = random.Random(seed)
     values = [drawn(kind, rng) for _ in range(300)]
     column = pyarrow.array([None, *values], ARROW[kind]).slice(1)  # a slice: its offsets do not start at zero
     encoded, own = encode(column, kind), feasts_own(values, kind)
-    assert encoded.by_row(encoded.values) == [value.SerializeToString() for value in own]
-    assert encoded.by_row(encoded.texts) == [extract_text_and_num(value, False)[0] for value in own]
+    assert encoded.to_pylist() == [value.SerializeToString() for value in own]
+    with closing(sqlite3.connect(":memory:")) as connection:
+        stored = [connection.execute("select ?, ?", cells).fetchone() for cells in zip(*values_and_texts(column, kind), strict=True)]
+    assert stored == [(value.SerializeToString(), extract_text_and_num(value, False)[0]) for value in own]
 
 
 @pytest.mark.slow
@@ -79,15 +86,14 @@ def test_keys_are_feasts_and_carry_their_id() -> None:
 
 
 def test_the_worked_examples_of_the_protocol_buffers_documentation() -> None:
-    assert varint(150) == bytes.fromhex("9601")
+    assert varints(np.array([150])).to_pylist() == [bytes.fromhex("9601")]
     encoded = encode(pyarrow.array([[3, 270, 86942]]), "int_list")
-    assert encoded.values == [bytes.fromhex("7208") + bytes.fromhex("0a06") + bytes.fromhex("038e029ea705")]
+    assert encoded.to_pylist() == [bytes.fromhex("7208") + bytes.fromhex("0a06") + bytes.fromhex("038e029ea705")]
 
 
 def test_nulls_have_no_bytes_and_zeros_do() -> None:
-    assert encode(pyarrow.array([None, 0], pyarrow.int64()), "int").by_row([b"x", b"y"]) == [b"x", b"y"]
-    assert encode(pyarrow.array([None, 0], pyarrow.int64()), "int").values == [b"", b"\x20\x00"]
-    assert encode(pyarrow.array([], pyarrow.list_(pyarrow.string())), "string_list").values == []
+    assert encode(pyarrow.array([None, 0], pyarrow.int64()), "int").to_pylist() == [b"", b"\x20\x00"]
+    assert encode(pyarrow.array([], pyarrow.list_(pyarrow.string())), "string_list").to_pylist() == []
 
 
 def test_a_null_inside_a_list_is_refused() -> None:
