@@ -5,6 +5,7 @@ behind would mislead the next one. A build that does not end well leaves a note 
 """
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -21,6 +22,9 @@ from quality.warehouse import check_window, open_warehouse
 from settings import ROOT, get_settings
 
 PROJECT = ROOT / "dbt_project"
+
+#: Events of one part of a build, by gigabyte of the warehouse's memory (measured: benchmarks/warehouse.py).
+EVENTS_PER_GB = 700_000
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ def build(start: date, end: date, full_refresh: bool = False) -> BuildReport:
     unfinished = _dbt_home() / "unfinished"
     first = min([start, *_never_built(), *([date.fromisoformat(unfinished.read_text())] if unfinished.exists() else [])])
     unfinished.write_text(first.isoformat())
-    arguments = ["--vars", json.dumps({"window_start": first.isoformat(), "sequence_length": get_settings().sequence_length})]
+    variables = {"window_start": first.isoformat(), "parts": _parts(first), "sequence_length": get_settings().sequence_length}
+    arguments = ["--vars", json.dumps(variables)]
     if url := get_settings().warehouse_url:
         copy_landing(url)
     results = _run_dbt("build", [*arguments, *(["--full-refresh"] if full_refresh else [])])
@@ -84,6 +89,19 @@ def _never_built() -> list[date]:
             return []
         days = warehouse.execute("select horizon_at::date from intermediate.int_horizon where horizon_at is not null").fetchall()
         return [day for (day,) in days]
+
+
+def _parts(first: date) -> int:
+    """In how many parts to build, so that the events of the users of one fit the memory: users whose windows change after `first`."""
+    gigabytes = float(get_settings().warehouse_memory[:-2]) / (1000 if get_settings().warehouse_memory.endswith("MB") else 1)
+    changing = " or ".join(f"ds >= date '{first}' - {days} and ds <= newest - {days}" for days in (0, 7, 30, 90))
+    with open_warehouse() as warehouse:
+        rows = warehouse.execute(f"""
+            select count(*) from landing.events where user_id in (
+                select user_id from landing.events cross join (select max(ds) as newest from landing.events) where {changing}
+            )
+        """).fetchall()[0][0]
+    return max(1, math.ceil(rows / (gigabytes * EVENTS_PER_GB)))
 
 
 def docs() -> Path:

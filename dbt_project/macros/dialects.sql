@@ -23,3 +23,15 @@
 {%- endmacro %}
 
 {% macro empty_list(type) -%}cast(array[] as {{ type }}[]){%- endmacro %}
+
+{# The `number` largest values of a group, largest first. #}
+{% macro largest(value, number) -%}{{ adapter.dispatch('largest')(value, number) }}{%- endmacro %}
+{% macro duckdb__largest(value, number) -%}max({{ value }}, {{ number }}){%- endmacro %}
+{% macro postgres__largest(value, number) -%}(array_agg({{ value }} order by {{ value }} desc))[1:{{ number }}]{%- endmacro %}
+
+{# A list of what `expression` makes of each `item` of a list, in its order. #}
+{% macro each(list, expression) -%}{{ adapter.dispatch('each')(list, expression) }}{%- endmacro %}
+{% macro duckdb__each(list, expression) -%}[{{ expression }} for item in {{ list }}]{%- endmacro %}
+{% macro postgres__each(list, expression) -%}
+    array(select {{ expression }} from unnest({{ list }}) with ordinality as items (item, place) order by place)
+{%- endmacro %}

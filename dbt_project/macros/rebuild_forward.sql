@@ -15,13 +15,16 @@
     {% endif %}
 {% endmacro %}
 
-{# The versions of `spine` that an incremental model lacks; all of them on a first build or a full refresh. #}
-{% macro versions_to_build(spine) %}
+{# The versions of `spine` that an incremental model lacks, all of them on a first build or a full refresh; of the part of the entities that is
+   being built, where a `key` is given. #}
+{% macro versions_to_build(spine, key=none) %}
     -- depends_on: {{ ref('int_horizon') }}
     select *
     from {{ spine }}
+    where
+        {{ in_part(key) if key else 'true' }}
     {% if is_incremental() %}
-    where created_at > {{ window_start() }}
+        and created_at > {{ window_start() }}
     {% endif %}
 {% endmacro %}
 

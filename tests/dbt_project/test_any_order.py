@@ -84,7 +84,10 @@ def record(start: date, end: date) -> None:
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
-    """`build(window_start, full_refresh)` on the house that the settings name, in this process and without dbt's tests."""
+    """`build(window_start, full_refresh)` on the house that the settings name, in this process and without dbt's tests.
+
+    A full refresh builds everything at once, the others in three parts: how many there are is to be seen nowhere.
+    """
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
@@ -99,7 +102,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
 
         def run(window_start: date, full_refresh: bool) -> None:
             patch.setenv("PORTRAIT_DBT_WAREHOUSE", str(get_settings().warehouse))
-            values = json.dumps({"window_start": window_start.isoformat(), "sequence_length": 3})
+            values = json.dumps({"window_start": window_start.isoformat(), "sequence_length": 3, "parts": 1 if full_refresh else 3})
             done = runner.invoke(["run", "--quiet", *places, "--vars", values, *(["--full-refresh"] if full_refresh else [])])
             DuckDBConnectionManager.close_all_connections()
             assert done.success, [(result.node.name, result.message) for result in done.result if result.status == "error"]

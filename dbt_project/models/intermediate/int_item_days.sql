@@ -12,7 +12,7 @@ changes as (
 ),
 
 events as (
-    {{ events_at_changes('item_id', ['event_id', 'event_type', 'rating', 'known_at as event_known_at']) }}
+    {{ events_at_changes('item_id', ['event_id', 'event_type', 'rating']) }}
 ),
 
 days as (
@@ -23,8 +23,6 @@ days as (
         count(event_id) as events,
         count(*) filter (where event_type = 'view') as views,
         count(*) filter (where event_type = 'purchase') as purchases,
-        max(occurred_date) filter (where event_type = 'purchase') as purchase_date,
-        max(event_known_at) filter (where event_type = 'purchase') as purchases_known_at,
         coalesce(sum(cast(rating as decimal(18, 4))), 0) as rating_sum,
         count(rating) as ratings
     from events

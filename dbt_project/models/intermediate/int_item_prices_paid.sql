@@ -1,12 +1,16 @@
 {{ config(materialized='incremental', incremental_strategy='append', pre_hook='{{ forget_versions() }}') }}
 
--- Only where the shop gave no list price, and once per distinct set of purchases, not once per version: a median over everything ever
--- paid is the dearest of the item's figures. Two versions of an item with the same last purchase date, newest knowledge and number of
--- purchases count the same purchases: anything added since is newer knowledge, anything taken away alone lowers the number.
+-- Only where the shop gave no list price, and once per set of purchases, not once per version: a median over everything ever paid is the
+-- dearest of the item's figures. Versions by which all purchases before them were settled (macros/settled.sql) count what finally stands up
+-- to the last purchase; the others count what was in force for them.
 with
 
+horizon as (
+    select * from {{ ref('int_horizon') }}
+),
+
 versions as (
-    {{ versions_to_build(ref('int_item_windows')) }}
+    {{ versions_to_build(ref('int_item_windows'), 'item_id') }}
 ),
 
 items as (
@@ -14,23 +18,11 @@ items as (
 ),
 
 unpriced as (
-    select
-        versions.item_id,
-        versions.features_at,
-        versions.created_at,
-        versions.last_purchase_date,
-        versions.purchases_known_at,
-        versions.purchases_total
+    select versions.item_id, versions.features_at, versions.created_at
     from versions
     left join items
         on versions.item_id = items.item_id and {{ in_force('items', 'versions.created_at') }}
     where items.price is null and versions.purchases_total > 0
-),
-
-purchase_sets as (
-    select item_id, last_purchase_date, purchases_known_at, purchases_total, min(created_at) as created_at
-    from unpriced
-    group by 1, 2, 3, 4
 ),
 
 purchases as (
@@ -42,31 +34,80 @@ purchases as (
         and item_id in (select item_id from unpriced)
 ),
 
+unsettled as (
+    {{ unsettled_rows('item_id', 'purchases') }}
+),
+
+unsettled_at as (
+    {{ laid_on_midnights('unsettled', 'unpriced') }}
+),
+
+differing as (
+    select distinct unpriced.item_id, unpriced.features_at, unpriced.created_at
+    from unpriced
+    inner join unsettled_at
+        on
+            unpriced.item_id = unsettled_at.item_id
+            and unpriced.features_at = unsettled_at.features_at
+            and {{ in_force('unsettled_at', 'unpriced.created_at') }}
+),
+
+days_and_questions as (
+    select distinct item_id, occurred_date as at_date, occurred_date as purchase_date, false as is_question
+    from purchases
+    where in_force_until = cast('infinity' as timestamp)
+    union all
+    select distinct item_id, cast(features_at as date), cast(null as date), true
+    from unpriced
+),
+
+last_purchases as (
+    select
+        item_id,
+        cast(at_date as timestamp) as features_at,
+        is_question,
+        max(purchase_date) over (
+            partition by item_id order by at_date range between unbounded preceding and interval '1 day' preceding
+        ) as purchase_date
+    from days_and_questions
+),
+
+purchase_sets as (
+    select
+        unpriced.*,
+        case when differing.item_id is null then last_purchases.purchase_date + 1 else cast(unpriced.features_at as date) end as until_date,
+        case when differing.item_id is null then horizon.horizon_at else unpriced.created_at end as as_known_at
+    from unpriced
+    cross join horizon
+    inner join last_purchases
+        on unpriced.item_id = last_purchases.item_id and unpriced.features_at = last_purchases.features_at and last_purchases.is_question
+    left join differing
+        on {{ same_version('unpriced', 'differing', 'item_id') }}
+),
+
 medians as (
     select
-        purchase_sets.item_id,
-        purchase_sets.last_purchase_date,
-        purchase_sets.purchases_known_at,
-        purchase_sets.purchases_total,
+        sets.item_id,
+        sets.until_date,
+        sets.as_known_at,
         percentile_cont(0.5) within group (order by purchases.unit_price) as price_paid
-    from purchase_sets
+    from (select distinct item_id, until_date, as_known_at from purchase_sets) as sets
     inner join purchases
         on
-            purchase_sets.item_id = purchases.item_id
-            and purchase_sets.last_purchase_date >= purchases.occurred_date
-            and {{ in_force('purchases', 'purchase_sets.created_at') }}
-    group by 1, 2, 3, 4
+            sets.item_id = purchases.item_id
+            and sets.until_date > purchases.occurred_date
+            and {{ in_force('purchases', 'sets.as_known_at') }}
+    group by 1, 2, 3
 ),
 
 final as (
-    select unpriced.item_id, unpriced.features_at, unpriced.created_at, medians.price_paid
-    from unpriced
+    select purchase_sets.item_id, purchase_sets.features_at, purchase_sets.created_at, medians.price_paid
+    from purchase_sets
     inner join medians
         on
-            unpriced.item_id = medians.item_id
-            and unpriced.last_purchase_date = medians.last_purchase_date
-            and unpriced.purchases_known_at = medians.purchases_known_at
-            and unpriced.purchases_total = medians.purchases_total
+            purchase_sets.item_id = medians.item_id
+            and purchase_sets.until_date = medians.until_date
+            and purchase_sets.as_known_at = medians.as_known_at
 )
 
 select * from final

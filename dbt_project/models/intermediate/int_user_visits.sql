@@ -10,6 +10,7 @@ events as (
     from {{ ref('int_event_versions') }}
     where
         user_id is not null
+        and {{ in_part('user_id') }}
     {% if is_incremental() %}
         and user_id in (
             select user_id

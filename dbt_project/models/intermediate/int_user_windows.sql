@@ -3,7 +3,7 @@
 with
 
 versions as (
-    {{ versions_to_build(ref('int_user_feature_versions')) }}
+    {{ versions_to_build(ref('int_user_feature_versions'), 'user_id') }}
 ),
 
 days as (

@@ -6,8 +6,10 @@ with
 versions as (
     select *
     from {{ ref('int_event_versions') }}
+    where
+        {{ in_part('occurred_date') }}
     {% if is_incremental() %}
-    where occurred_date not in (select cast(day_at as date) from {{ this }})
+        and occurred_date not in (select cast(day_at as date) from {{ this }})
     {% endif %}
 ),
 

@@ -14,9 +14,19 @@ horizon as (
 ),
 
 events as (
-    select * from {{ ref('int_event_versions') }}
+    select
+        user_id,
+        item_id,
+        occurred_at,
+        event_type,
+        spend,
+        known_at,
+        in_force_until,
+        row_number() over (partition by user_id order by occurred_at, {{ by_bytes('event_id') }}, known_at) as place
+    from {{ ref('int_event_versions') }}
     where
         user_id is not null
+        and {{ in_part('user_id') }}
     {% if is_incremental() %}
         and occurred_at > {{ window_start() }} - interval '30 days'
     {% endif %}
@@ -25,6 +35,7 @@ events as (
 seen_users as (
     select user_id, min(greatest(cast(occurred_date + 1 as timestamp), known_at)) as seen_from
     from {{ ref('int_user_days') }}
+    where {{ in_part('user_id') }}
     group by 1
 ),
 
@@ -60,11 +71,7 @@ answers as (
         events.occurred_at,
         events.event_type,
         events.spend,
-        case when events.event_type = 'purchase' then events.item_id end as purchased_item_id,
-        row_number() over (
-            partition by questions.user_id, questions.label_at
-            order by case when events.event_type = 'purchase' then 0 else 1 end, events.occurred_at, {{ by_bytes('events.event_id') }}
-        ) as place
+        events.place
     from questions
     inner join events
         on
@@ -81,7 +88,7 @@ outcomes as (
         count(*) filter (where event_type = 'purchase' and occurred_at < label_at + interval '7 days') > 0 as is_purchased_7d,
         count(*) filter (where event_type = 'purchase') > 0 as is_purchased_30d,
         sum(spend) as spend_30d,
-        max(purchased_item_id) filter (where place = 1) as next_purchase_item_id
+        min(place) filter (where event_type = 'purchase') as first_purchase
     from answers
     group by 1, 2
 ),
@@ -95,10 +102,12 @@ final as (
         coalesce(outcomes.is_purchased_30d, false) as is_purchased_30d,
         outcomes.user_id is not null as is_active_30d,
         cast(coalesce(outcomes.spend_30d, 0) as double precision) as spend_30d,
-        cast(outcomes.next_purchase_item_id as varchar) as next_purchase_item_id
+        events.item_id as next_purchase_item_id
     from questions
     left join outcomes
         on questions.user_id = outcomes.user_id and questions.label_at = outcomes.label_at
+    left join events
+        on outcomes.user_id = events.user_id and outcomes.first_purchase = events.place
 )
 
 select * from final

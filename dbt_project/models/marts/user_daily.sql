@@ -7,7 +7,7 @@ with
 versions as (
     select user_id, features_at, created_at
     from (
-        {{ versions_to_build(ref('user_sequences')) }}
+        {{ versions_to_build(ref('user_sequences'), 'user_id') }}
     ) as sequences
 ),
 

@@ -18,7 +18,7 @@ with
 versions as (
     select user_id, features_at, created_at
     from (
-        {{ versions_to_build(ref('int_user_feature_versions')) }}
+        {{ versions_to_build(ref('int_user_feature_versions'), 'user_id') }}
     ) as versions
     where is_after_active_day
 ),
