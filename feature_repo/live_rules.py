@@ -155,9 +155,11 @@ def _cast(column: Column) -> str:
 
 def _refusal(index: int, broken: list[str], event: Mapping[str, Any]) -> Refused:
     rule = _rules()[broken[0]]
-    column = max((name for name in EVENTS.names if rule.name.startswith(f"{name}_")), key=len)
+    columns = [name for name in EVENTS.names if f'"{name}"' in rule.broken or f'"raw_{name}"' in rule.broken]
     also = f" It also breaks {', '.join(broken[1:])}." if len(broken) > 1 else ""
-    message = f"{rule.meaning}. Received {_shown(event.get(column))}.{also} Post the event again with a `{column}` that keeps the rule."
+    came = " and ".join(_shown(event.get(name)) for name in columns)
+    change = " or ".join(f"`{name}`" for name in columns)
+    message = f"{rule.meaning}. Received {came}.{also} Post the event again with a {change} that keeps the rule."
     return Refused(index, rule.name, message)
 
 

@@ -130,6 +130,12 @@ def test_a_refusal_says_the_rule_what_came_and_the_way_out(house: Path) -> None:
     assert "Received ['x']. Post the event again with a single value." in refused[2].message
 
 
+def test_a_refusal_of_two_cells_together_names_both(house: Path) -> None:
+    (refused,) = Judge().judge([event("a", unit_price=1e6, quantity=5000)], ARRIVAL).refused
+    assert refused.rule == "spend_absurd"
+    assert "Received 5000 and 1000000.0. Post the event again with a `quantity` or `unit_price` that keeps the rule." in refused.message
+
+
 def arrival_of(given: dict[str, Any], **arrival: Any) -> tuple[date, datetime]:
     row = Judge().judge([given], ARRIVAL | arrival).rows[0]
     return row["ds"], row["received_at"]

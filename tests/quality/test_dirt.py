@@ -19,6 +19,7 @@ SPOILED: dict[str, tuple[int, dict[str, Any]]] = {
     "unit_price_not_finite": (2, {"unit_price": float("nan")}),
     "quantity_negative": (6, {"quantity": -1.0}),
     "quantity_absurd": (1, {"quantity": 1e9}),
+    "spend_absurd": (3, {"unit_price": 1e9, "quantity": 1e6}),
     "event_type_unknown": (3, {"event_type": "teleport"}),
     "item_id_empty": (2, {"item_id": " "}),
     "item_id_missing": (3, {"item_id": None}),

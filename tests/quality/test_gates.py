@@ -155,7 +155,7 @@ def test_sound_marts_pass_and_every_kind_of_mart_rule_stops_the_gate(house: Path
         "insert into marts.user_sequences from marts.user_sequences",
         "update marts.item_features set buyers_30d = -1, price = -1, item_id = null",
         "delete from marts.trait_labels",
-        "update marts.next_purchase_labels set spend_30d = 1e12, is_active_30d = null",
+        "update marts.next_purchase_labels set spend_30d = '-inf', is_active_30d = null",
         "update marts.campaign_outcomes set propensity = 1.5",
     )
     assert _broken("marts") == {

@@ -31,11 +31,18 @@ SPOILED: dict[str, Any] = {
 UNPARSEABLE = {"timestamp": "soon", "float": "ten", "int": "first", "bool": "perhaps", "float_list": "none", "json": "{"}
 
 
+#: Rules that two cells break together, each of them allowed by itself.
+TOGETHER = {("events", "spend_absurd"): {"unit_price": 1e6, "quantity": 1001.0}}
+
+
 def _broken_rows() -> list[tuple[str, str, dict[str, Any]]]:
     """`(table, rule, row)` for every rule that a cell can break."""
     cases = []
     for table in LANDING.values():
         for rule in rules_for(table):
+            if together := TOGETHER.get((table.name, rule.name)):
+                cases.append((table.name, rule.name, row(table.name, **together)))
+                continue
             column = next(c for c in sorted(table.columns, key=lambda c: -len(c.name)) if rule.name.startswith(c.name + "_"))
             fault = rule.name.removeprefix(column.name + "_")
             if fault == "unparseable":
@@ -79,6 +86,19 @@ def test_a_row_that_breaks_several_rules_is_quarantined_once_and_names_all(house
     assert quarantined == [("events", DAY, "event_type_unknown", "event_type_unknown, occurred_at_in_future, unit_price_negative")]
 
 
+def test_a_price_times_a_quantity_is_money_too_and_one_without_a_quantity_counts_as_one_piece(house: Path) -> None:
+    dearest = [
+        row("events", event_id="e1", unit_price=1e9, quantity=1.0),
+        row("events", event_id="e2", unit_price=1e9, quantity=None),
+        row("events", event_id="e3", unit_price=1e3, quantity=1e6),
+        row("events", event_id="e4", unit_price=None, quantity=1e6),
+    ]
+    absurd = [row("events", event_id="e5", unit_price=1e9, quantity=1.001), row("events", event_id="e6", unit_price=1e9, quantity=1e6)]
+    write_day(house, "events", dearest + absurd)
+    events = load_window(house / "landing", DAY, NEXT_DAY).tables["events"]
+    assert (events.accepted, events.quarantined) == (4, {"spend_absurd": 2})
+
+
 def test_a_time_may_lie_one_day_past_the_day_that_brought_it_and_no_longer(house: Path) -> None:
     latest = at("2024-05-03")
     rows = [row("events", event_id="e1", occurred_at=latest), row("events", event_id="e2", occurred_at=latest + timedelta(microseconds=1))]
@@ -115,3 +135,4 @@ def test_the_page_names_every_kind_of_rule_with_its_limits() -> None:
     limits = [RANGES[name][1] for name in ("unit_price", "quantity", "rating")]
     money, quantity, rating = (f"{limit:,.0f}" for limit in limits)
     assert f"money above {money}, a quantity above {quantity}, a rating beyond {rating} either way" in table
+    assert "`spend_absurd`: `unit_price` times `quantity`" in table
