@@ -1,4 +1,4 @@
-"""Time, memory and growth of the marts' build: `python -m benchmarks.warehouse --events 200000 2000000 20000000`.
+"""Time, memory and growth of the marts' build: `PORTRAIT_WAREHOUSE_MEMORY=6GB python -m benchmarks.warehouse`.
 
 For each size a house of its own gets a shop straight into its landing schema: 100 events a user over 180 days, in visits of six, one event
 in a hundred late by up to two weeks, 30,000 items. Then, in one run on one machine:
@@ -19,12 +19,12 @@ import shutil
 import tempfile
 import time
 from datetime import date, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from benchmarks.page import circumstances, write_part
 from quality.transform import PROJECT, build
 from quality.warehouse import open_warehouse
 from settings import get_settings
@@ -198,42 +198,58 @@ def measure(events: int, day_events: int) -> dict[str, Any]:
         shutil.rmtree(home)
 
 
+def table(results: list[dict[str, Any]], told: dict[str, str]) -> str:
+    """The page's part: a row a quantity, a column a size, and the exponent of its growth over the last step."""
+    small, large = results[-2] if len(results) > 1 else results[-1], results[-1]
+    gates = [result["landing_gate_s"] + result["marts_gate_s"] for result in results]
+
+    def row(name: str, cells: list[str], key: str | None = None) -> str:
+        grown = math.log(large["events"] / small["events"])
+        growth = f"{math.log(large[key] / small[key]) / grown:.2f}" if key and grown else ""
+        return f"| {name} | {' | '.join(cells)} | {growth} |"
+
+    def all_of(text: str) -> list[str]:
+        return [text.format(**result) for result in results]
+
+    lines = [
+        row("", all_of("{events:,} events")).replace("|  |", "| growth |"),
+        "| --- " * (len(results) + 2) + "|",
+        row("build", all_of("{build_s:.1f} s"), "build_s"),
+        row("same SQL straight in DuckDB", all_of("{straight_s:.1f} s"), "straight_s"),
+        row("build / straight", [f"{result['build_s'] / result['straight_s']:.2f}x" for result in results]),
+        row("most memory of a process", all_of("{peak_gib:.1f} GiB")),
+        row("warehouse file", all_of("{warehouse_gib:.1f} GiB")),
+        row("a second day", all_of("{second_day_s:.1f} s, {day_events:,} events"), "second_day_s"),
+        row("both gates", [f"{taken:.1f} s, {taken / result['build_s']:.1%}" for taken, result in zip(gates, results, strict=True)]),
+    ]
+    slowest = sorted(large["models_s"].items(), key=lambda model: -model[1])[:6]
+    return "\n".join(
+        [
+            "## The marts' build",
+            "",
+            f"`python -m benchmarks.warehouse --events {' '.join(str(result['asked']) for result in results)}`, {told['date']}, "
+            f"{told['machine']}, PORTRAIT_WAREHOUSE_MEMORY={get_settings().warehouse_memory}.",
+            "Targets: build at most 1.15x of the same SQL, gates at most 10 % of the build, at 20 million events in under 8 GB.",
+            "",
+            *lines,
+            "",
+            "Slowest models of the largest size (two run at a time): "
+            + ", ".join(f"{name} {taken:.0f} s" for name, taken in slowest)
+            + ".",
+        ]
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, nargs="+", default=[2_000_000])
+    parser.add_argument("--events", type=int, nargs="+", default=[200_000, 2_000_000, 20_000_000])
     parser.add_argument("--day-events", type=int, default=10_000)
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     results = []
     for events in sorted(options.events):
-        result = measure(events, options.day_events)
-        results.append(result)
-        print(
-            f"{result['events']:>11,} events: build {result['build_s']:.1f} s, straight {result['straight_s']:.1f} s, "
-            f"ratio {result['build_s'] / result['straight_s']:.2f}, "
-            f"peak {result['peak_gib']:.1f} GiB, file {result['warehouse_gib']:.1f} GiB; a day of {result['day_events']:,} more: "
-            f"{result['second_day_s']:.1f} s, of which models {sum(result['second_day_models_s'].values()):.1f} s",
-            flush=True,
-        )
-        share = (result["landing_gate_s"] + result["marts_gate_s"]) / result["build_s"]
-        print(
-            f"            gates: landing {result['landing_gate_s']:.1f} s, marts {result['marts_gate_s']:.1f} s, {share:.1%} of the build; "
-            f"four rules {result['four_rules_s']:.1f} s",
-            flush=True,
-        )
-        slowest = sorted(result["models_s"].items(), key=lambda model: -model[1])[:8]
-        print("            slowest: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in slowest), flush=True)
-        slowest = sorted(result["second_day_models_s"].items(), key=lambda model: -model[1])[:8]
-        print("            second day: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in slowest), flush=True)
-    for small, large in pairwise(results):
-        scale = math.log(large["events"] / small["events"])
-        growth = {name: math.log(large[name] / small[name]) / scale for name in ("build_s", "straight_s", "second_day_s")}
-        print(
-            f"{small['events']:,} to {large['events']:,}: time grows as events to the power of "
-            + ", ".join(f"{n} {g:.2f}" for n, g in growth.items())
-        )
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1))
+        results.append({"asked": events} | measure(events, options.day_events))
+        print(json.dumps(results[-1]), flush=True)
+    write_part("warehouse", table(results, circumstances()))
 
 
 if __name__ == "__main__":
