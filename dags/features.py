@@ -1,6 +1,7 @@
 """### Landing tables into online features
 
-1. **build_marts** - dbt builds staging, intermediate and marts with enforced contracts, unit and data tests.
+1. **build_marts** - a window with days that were never loaded is refused, and the days named. Else dbt builds staging, intermediate and
+   marts with enforced contracts, unit and data tests.
 2. **gate_and_export** - the marts gate decides; only then are the days that changed exported as Parquet. A failing gate stops here and
    leaves the online store as it was.
 3. **materialise** - item texts become vectors, the newest known row of every entity goes online, and what is online of 1,000 users and
@@ -33,10 +34,12 @@ def features() -> None:
     @task(pool="warehouse")
     def build_marts() -> dict[str, Any]:
         from quality.errors import QualityError, WarehouseBusy
+        from quality.freshness import check_loaded
         from quality.transform import build
 
         choices = received(get_current_context())
         with at_once(QualityError, passing=(WarehouseBusy,)):
+            check_loaded(*window_of(choices))
             print(build(*window_of(choices)).as_text())
         return choices
 

@@ -5,6 +5,7 @@
     ├── WarehouseBusy      another process has the warehouse open
     ├── DeliveryRefused    a landing folder or file that cannot be loaded; nothing was changed
     ├── RowsLost           a load that cannot account for every row; nothing was changed
+    ├── NotLoaded          a window with days that were never loaded
     ├── WarehouseUrlInvalid  a PORTRAIT_WAREHOUSE_URL that names no Postgres server
     ├── TransformFailed    dbt did not build the marts
     ├── NotInQuarantine    an id that no row in quarantine has
@@ -35,6 +36,10 @@ class DeliveryRefused(QualityError):
 
 class RowsLost(QualityError):
     """A load that cannot account for every row; nothing was changed."""
+
+
+class NotLoaded(QualityError):
+    """A window with days that were never loaded."""
 
 
 class WarehouseUrlInvalid(QualityError):

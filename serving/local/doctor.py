@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from serving.local import house, processes
@@ -14,6 +15,9 @@ from settings import ROOT, Settings
 from training.signatures import SERVED_MODELS
 
 PINNED = ("apache-airflow", "dbt-core", "dbt-duckdb", "duckdb", "feast", "great-expectations", "keras", "mlflow", "tensorflow")
+
+#: With the clock `wall`, records older than this are said to be late: a day is known at its end, and loaded on the next.
+STALE_DAYS = 2
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Line:
 
 def examine(settings: Settings) -> list[Line]:
     """Every check; none changes anything."""
-    checks: tuple[Callable[[Settings], Iterator[Line]], ...] = (_versions, _disk, _clock, _ports, _services, _registry, _models)
+    checks: tuple[Callable[[Settings], Iterator[Line]], ...] = (_versions, _disk, _clock, _ports, _services, _records, _registry, _models)
     return [line for check in checks for line in check(settings)]
 
 
@@ -81,6 +85,23 @@ def _services(settings: Settings) -> Iterator[Line]:
         log = processes.log_file(str(row["name"]), settings.home)
         way = {"healthy": "", "starting": f" does not answer yet: see {log}", "stopped": ": start it with `portrait up`"}[str(row["state"])]
         yield Line(str(row["title"]), {"healthy": "ok", "starting": "warn", "stopped": "warn"}[str(row["state"])], f"{row['state']}{way}")
+
+
+def _records(settings: Settings) -> Iterator[Line]:
+    """How far the published features know; where the clock is the wall's, a shop that stood still is served as if it were today."""
+    from feature_repo.frames import horizon
+
+    try:
+        known = horizon()
+    except FileNotFoundError:
+        known = None
+    if known is None:
+        yield Line("records", "warn", "none published: run `portrait ingest`")
+        return
+    days = (datetime.now(UTC).replace(tzinfo=None) - known).days
+    is_stale = settings.clock == "wall" and days > STALE_DAYS
+    way_out = f", {days} days ago: `portrait ingest` the days since, or set PORTRAIT_CLOCK=data"
+    yield Line("records", "warn" if is_stale else "ok", f"known until {known:%Y-%m-%d %H:%M}{way_out if is_stale else ''}")
 
 
 def _registry(settings: Settings) -> Iterator[Line]:

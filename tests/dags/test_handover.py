@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from dags import assets, deploy
+from dags import assets, deploy, features
 from dags.failures import at_once, skipping
+from quality.load import load_window
+from tests.quality.delivery import DAY, NEXT_DAY, row, write_day
 
 
 def context(params: dict[str, Any], *extras: dict[str, Any]) -> dict[str, Any]:
@@ -96,3 +98,13 @@ def test_what_is_not_published_says_why(house: Path, monkeypatch: pytest.MonkeyP
     publish = deploy.deploy().task_dict["publish"].python_callable
     with pytest.raises(AirflowSkipException, match=reason):
         publish(model)
+
+
+def test_features_of_a_window_whose_newest_day_was_never_loaded_are_not_built(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_day(house, "events", [row("events")])
+    load_window(house / "landing", DAY, NEXT_DAY)
+    monkeypatch.setattr(features, "get_current_context", lambda: context({"source": "shop", "start": "2024-05-01", "end": "2024-05-03"}))
+    build_marts = features.features().task_dict["build_marts"].python_callable
+    with pytest.raises(AirflowFailException, match=r"without 2024-05-02; loaded is 2024-05-01 to 2024-05-01"):
+        build_marts()
+    assert not (house / "dbt").exists()
