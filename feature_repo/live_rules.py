@@ -1,19 +1,21 @@
 """Judges live events by the landing rules of `events` (`quality.row_rules`), before anything is stored.
 
 A value is read as a landing file of text would be: `"3.5"` and `3.5` are the same price. The rules run as SQL in a DuckDB of this process,
-so that one set of predicates judges a file of last night and an event of this second.
+so that one set of predicates judges a file of last night and an event of this second. A burst of one user is refused where it comes together;
+one that comes by many requests is taken, and found by the next load, which sees the whole day.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow
 
-from quality.row_rules import Rule, rules_for
+from quality.row_rules import BURST, BURST_EVENTS, Rule, rules_for
 from sources.landing import LANDING, Column
 
 EVENTS = LANDING["events"]
@@ -65,7 +67,29 @@ class Judge:
         rows = judged.filter(broken.is_null()).drop_columns(["broken"]).to_pylist()
         faulty = judged.filter(broken.is_valid()).select(["index", "broken"]).to_pylist()
         refused += [_refusal(row["index"], row["broken"], events[row["index"]]) for row in faulty]
-        return Judged(sorted(rows, key=lambda row: row["index"]), sorted(refused))
+        in_second = Counter(map(_second, {row["event_id"]: row for row in rows}.values()))
+        bursts = {second: count for second, count in in_second.items() if count > BURST_EVENTS and second.user_id is not None}
+        refused += [_refused_burst(row["index"], second, bursts[second]) for row in rows if (second := _second(row)) in bursts]
+        kept = [row for row in rows if _second(row) not in bursts]
+        return Judged(sorted(kept, key=lambda row: row["index"]), sorted(refused))
+
+
+class _Second(NamedTuple):
+    user_id: str | None
+    ds: date
+    starts_at: datetime
+
+
+def _second(row: Mapping[str, Any]) -> _Second:
+    return _Second(row["user_id"], row["ds"], row["occurred_at"].replace(microsecond=0))
+
+
+def _refused_burst(index: int, second: _Second, count: int) -> Refused:
+    message = (
+        f"there are at most {BURST_EVENTS:,} events of one user in one second. Received {count:,} of {second.starts_at}. "
+        "Post them again with the times at which they happened."
+    )
+    return Refused(index, BURST, message)
 
 
 class _NotText(ValueError):

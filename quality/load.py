@@ -25,7 +25,7 @@ from quality.ledger import LoadReport, TableLoad, accounted, record
 from quality.profile import store_profile
 from quality.quarantine import remember_releases
 from quality.repairs import add_functions
-from quality.row_rules import SUPERSEDED
+from quality.row_rules import BURST, BURST_EVENTS, SUPERSEDED
 from quality.staging import create_staged, insert_group
 from quality.warehouse import check_window, open_warehouse, stored_name
 from sources.landing import LANDING, LandingTable
@@ -150,6 +150,9 @@ def _accept(connection: "duckdb.DuckDBPyConnection", table: LandingTable) -> Non
             connection.execute(
                 f'update staged set "{name}" = md5(concat_ws(chr(31), {whole_row})) where "{name}" is null and broken is null'
             )
+    as_kept = f"to_json({{{', '.join(f'{column}: {column}::varchar' for column in columns)}}})::varchar"
+    if table.name == "events":
+        _refuse_bursts(connection, as_kept)
     newest = ("received_at desc nulls last, " if "received_at" in table.names else "") + "file_number desc, row_number desc"
     connection.execute(
         f"""
@@ -177,8 +180,7 @@ def _accept(connection: "duckdb.DuckDBPyConnection", table: LandingTable) -> Non
             union all
             select
                 ds, '{SUPERSEDED}', '{SUPERSEDED}: a newer row of the same key came on the same day',
-                to_json({{{", ".join(f"{column}: {column}::varchar" for column in columns)}}})::varchar,
-                file_number, row_number
+                {as_kept}, file_number, row_number
             from contested where place > 1
         ),
         numbered as (
@@ -195,5 +197,25 @@ def _accept(connection: "duckdb.DuckDBPyConnection", table: LandingTable) -> Non
         select {", ".join(columns)}, ds, ds + interval 1 day, repairs from staged anti join contested using ({key}) where broken is null
         union all
         select {", ".join(columns)}, ds, ds + interval 1 day, repairs from contested where place = 1
+        """
+    )
+
+
+def _refuse_bursts(connection: "duckdb.DuckDBPyConnection", as_kept: str) -> None:
+    """Breaks the rule BURST in `staged`; users with few events in all of their day are not looked at by the second."""
+    connection.execute(
+        f"""
+        update staged set broken = ['{BURST}'], row_json = {as_kept}
+        from (
+            select ds as of_day, user_id as of_user, date_trunc('second', occurred_at) as of_second
+            from staged
+            semi join (
+                select ds, user_id from staged where broken is null and user_id is not null group by all having count(*) > {BURST_EVENTS}
+            ) as busy using (ds, user_id)
+            where broken is null
+            group by all
+            having count(distinct event_id) > {BURST_EVENTS}
+        ) as bursts
+        where broken is null and ds = of_day and user_id = of_user and date_trunc('second', occurred_at) = of_second
         """
     )

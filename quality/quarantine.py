@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from quality.delivered import RELEASED, DayFile
 from quality.errors import NotInQuarantine, ReleaseRefused
 from quality.repairs import add_functions
-from quality.row_rules import SUPERSEDED
+from quality.row_rules import BURST, BURST_EVENTS, SUPERSEDED
 from quality.staging import create_staged, insert_group
 from quality.warehouse import open_warehouse
 from settings import get_settings
@@ -204,7 +204,13 @@ def _write_fixed(row: QuarantinedRow, fixes: Mapping[str, str | None], folder: P
 
 
 def _refuse_where_it_loses_again(row: QuarantinedRow, fixes: Mapping[str, str | None]) -> None:
-    """A row that gave way to a later `received_at` of the same key and day would do so again, and nobody would see it any more."""
+    """A row that gave way to a later `received_at` of the same key and day, or one of a burst, would be refused again, and nobody would see
+    it any more."""
+    if row.rule == BURST and not {"occurred_at", "user_id"} & set(fixes):
+        raise ReleaseRefused(
+            f"A row of a burst comes in only with another occurred_at or user_id. Received {row.id}, one of more than {BURST_EVENTS:,} events "
+            "of one user in one second. Nothing was released; set one of these too, or deliver the day again with true times."
+        )
     deciding = ("received_at", *LANDING[row.table].key)
     if row.rule == SUPERSEDED and "received_at" in LANDING[row.table].names and not set(deciding) & set(fixes):
         raise ReleaseRefused(

@@ -1,4 +1,4 @@
-"""The largest rows that the landing rules let in, many of them: no build ends on them, and no gate holds an honest wholesaler for a mistake."""
+"""The largest rows that the landing rules let in, many of them: no build ends on them, and no gate takes a wholesaler for a mistake."""
 
 from pathlib import Path
 

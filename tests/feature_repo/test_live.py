@@ -22,6 +22,7 @@ from feature_repo.live_online import OnlineUsers
 from feature_repo.live_rules import Judge
 from feature_repo.store import apply
 from quality.load import load_window
+from quality.row_rules import BURST, BURST_EVENTS
 from quality.warehouse import open_warehouse
 from settings import get_settings
 
@@ -134,6 +135,17 @@ def test_a_refusal_of_two_cells_together_names_both(house: Path) -> None:
     (refused,) = Judge().judge([event("a", unit_price=1e6, quantity=5000)], ARRIVAL).refused
     assert refused.rule == "spend_absurd"
     assert "Received 5000 and 1000000.0. Post the event again with a `quantity` or `unit_price` that keeps the rule." in refused.message
+
+
+def test_a_burst_of_one_user_within_a_request_is_refused_and_a_backfill_of_many_users_and_times_is_taken(house: Path) -> None:
+    robot = [event(f"r{number}", user="robot", at=f"2024-05-01T10:00:00.{number:06}") for number in range(BURST_EVENTS + 1)]
+    backfill = [event(f"b{number}", at=f"2024-05-01T09:{number // 60:02}:{number % 60:02}") for number in range(BURST_EVENTS + 1)]
+    guests = [event(f"g{number}", user=None) for number in range(BURST_EVENTS + 1)]
+    judged = Judge().judge([*backfill, *robot, *guests, *[event("again", user="ann")] * (BURST_EVENTS + 1)], ARRIVAL)
+    assert {(one.rule, robot[one.index - len(backfill)]["user_id"]) for one in judged.refused} == {(BURST, "robot")}
+    assert len(judged.refused) == len(robot)
+    assert f"there are at most {BURST_EVENTS:,} events of one user" in judged.refused[0].message
+    assert f"Received {BURST_EVENTS + 1:,} of 2024-05-01 10:00:00. Post them again with the times at which" in judged.refused[0].message
 
 
 def arrival_of(given: dict[str, Any], **arrival: Any) -> tuple[date, datetime]:

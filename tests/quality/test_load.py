@@ -15,6 +15,7 @@ import pytest
 from quality import load
 from quality.errors import DeliveryRefused, RowsLost, WarehouseBusy, WindowInvalid
 from quality.load import load_window
+from quality.row_rules import BURST, BURST_EVENTS
 from quality.warehouse import landing_columns, open_warehouse
 from settings import ROOT
 from sources.landing import LANDING
@@ -96,6 +97,38 @@ def test_the_order_and_size_of_loads_do_not_change_what_is_stored(house: Path) -
         load_window(house / "landing", ds, date.fromordinal(ds.toordinal() + 1))
     assert _content() == together
     assert [r[-4] for r in _content("landing.campaign_exposures")] == ['{"x_age":3.0}', '{"x_age":3.5,"x_city":"Lund"}', '{"x_city":7.0}']
+
+
+def _at_once(count: int, **cells: object) -> list[dict]:
+    """So many events of a user within one second."""
+    return [row("events", event_id=f"{cells}-{n}", occurred_at=at(f"2024-05-01 12:00:00.{n:06}"), **cells) for n in range(count)]
+
+
+def test_more_events_of_a_user_in_one_second_than_anyone_can_cause_wait_in_quarantine(house: Path) -> None:
+    robot = _at_once(BURST_EVENTS + 1, user_id="u-robot")
+    write_day(
+        house,
+        "events",
+        [
+            *robot,
+            *robot[:5],
+            row("events", user_id="u-robot", occurred_at=at("2024-05-01 13:00")),
+            row("events", event_id="e2", quantity=-1.0),
+        ],
+    )
+    write_day(house, "events", [robot[0] | {"quantity": 9.0}], part=1)
+    events = load_window(house / "landing", DAY, NEXT_DAY).tables["events"]
+    assert events.quarantined == {BURST: BURST_EVENTS + 7, "quantity_negative": 1}  # which of them are true nobody can tell
+    assert (events.rows_in, events.accepted, events.exact_duplicates) == (BURST_EVENTS + 9, 1, 0)
+    assert [r[0] for r in _content("landing.events")] == ["e1"]
+
+
+def test_as_many_as_the_longest_order_guests_copies_and_the_next_second_are_no_burst(house: Path) -> None:
+    write_day(house, "events", _at_once(BURST_EVENTS) + _at_once(BURST_EVENTS + 1, user_id=None))
+    write_day(house, "events", [row("events", user_id="u2")] * (BURST_EVENTS + 1), part=1)
+    write_day(house, "events", [row("events", event_id="e2", occurred_at=at("2024-05-01 12:00:01"))], part=2)
+    events = load_window(house / "landing", DAY, NEXT_DAY).tables["events"]
+    assert (events.quarantined, events.exact_duplicates, events.kept["guests"]) == ({}, BURST_EVENTS, BURST_EVENTS + 1)
 
 
 def test_other_days_and_undelivered_tables_are_left_alone(house: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from quality.errors import NotInQuarantine, ReleaseRefused
 from quality.load import load_window
+from quality.row_rules import BURST, BURST_EVENTS
 from quality.quarantine import listing, open_rows, release, show, summary
 from quality.warehouse import open_warehouse
 from tests.quality.delivery import DAY, NEXT_DAY, at, row, write_day
@@ -135,6 +136,21 @@ def test_a_superseded_row_is_released_only_with_what_lets_it_win(house: Path) ->
     _load(house)
     assert _events() == [("e1", 2.0, DAY)]
     assert {one.rule for one in open_rows()} == {"superseded"}  # now the other one waits
+
+
+def test_a_row_of_a_burst_is_released_only_with_another_time_or_user(house: Path) -> None:
+    write_day(house, "events", [row("events", event_id=f"e{number}") for number in range(BURST_EVENTS + 1)])
+    _load(house)
+    waiting = open_rows()[0]
+    assert waiting.rule == BURST
+    with pytest.raises(
+        ReleaseRefused, match=r"A row of a burst comes in only with another occurred_at or user_id\. Received \w+, one of m"
+    ):
+        release([waiting.id], {"quantity": "2"})
+    release([waiting.id], {"occurred_at": "2024-05-01 14:00"})
+    load = _load(house).tables["events"]
+    assert (load.accepted, load.quarantined) == (1, {BURST: BURST_EVENTS + 1})
+    assert summary()[0].rows == BURST_EVENTS
 
 
 def test_a_rows_own_covariates_and_a_fix_to_null_survive_the_release(house: Path) -> None:

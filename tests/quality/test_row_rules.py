@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from quality.load import load_window
-from quality.row_rules import ALLOWED, FREE_TEXT_LENGTH, FUTURE_TOLERANCE, NAME_LENGTH, RANGES, SHOP_OPENED, SUPERSEDED, rules_for
+from quality.row_rules import (
+    ALLOWED,
+    BURST,
+    BURST_EVENTS,
+    FREE_TEXT_LENGTH,
+    FUTURE_TOLERANCE,
+    NAME_LENGTH,
+    RANGES,
+    SHOP_OPENED,
+    SUPERSEDED,
+    rules_for,
+)
 from quality.warehouse import open_warehouse
 from settings import ROOT
 from sources.landing import LANDING
@@ -114,11 +125,11 @@ def test_the_quarantined_row_is_kept_as_it_was_delivered(house: Path) -> None:
     assert kept == ("nine euros", "i1")
 
 
-def test_rule_names_are_unique_in_a_table_and_leave_room_for_superseded() -> None:
+def test_rule_names_are_unique_in_a_table_and_leave_room_for_those_of_rows_together() -> None:
     for table in LANDING.values():
         names = [rule.name for rule in rules_for(table)]
         assert len(names) == len(set(names))
-        assert SUPERSEDED not in names
+        assert not {SUPERSEDED, BURST} & set(names)
 
 
 def test_the_page_names_every_kind_of_rule_with_its_limits() -> None:
@@ -135,4 +146,5 @@ def test_the_page_names_every_kind_of_rule_with_its_limits() -> None:
     limits = [RANGES[name][1] for name in ("unit_price", "quantity", "rating")]
     money, quantity, rating = (f"{limit:,.0f}" for limit in limits)
     assert f"money above {money}, a quantity above {quantity}, a rating beyond {rating} either way" in table
+    assert f"| `{BURST}` | it is one of more than {BURST_EVENTS:,} events of one known user in one second" in table
     assert "`spend_absurd`: `unit_price` times `quantity`" in table
