@@ -1,12 +1,17 @@
 """Landing tables to marts: `build` runs dbt on the warehouse and reports what it did.
 
 dbt runs as a process of its own (it cannot be run twice in one) and in a fresh target folder, because what an interrupted run left
-behind would mislead the next one. A build that does not end well leaves a note of its window, so that the next starts at least as early.
+behind would mislead the next one, and dies with the process that asked for it. A build that does not end well leaves a note of its window,
+so that the next starts at least as early.
+
+A database's message may quote a row, so it goes into no error and no log: the full text stays in the attempt's folder, beside the
+warehouse, until the next build.
 """
 
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +28,7 @@ from settings import ROOT, get_settings
 
 PROJECT = ROOT / "dbt_project"
 
-#: Events of one part of a build, by gigabyte of the warehouse's memory (measured: benchmarks/warehouse.py).
+#: Events of one part of a build, by gigabyte of the warehouse's memory (2 million took 2.4 GB in one part; benchmarks/warehouse.py).
 EVENTS_PER_GB = 700_000
 
 
@@ -59,9 +64,11 @@ def build(start: date, end: date, full_refresh: bool = False) -> BuildReport:
     check_window(start, end)
     began = time.monotonic()
     unfinished = _dbt_home() / "unfinished"
-    first = min([start, *_never_built(), *([date.fromisoformat(unfinished.read_text())] if unfinished.exists() else [])])
+    never_built = _never_built()
+    first = min([start, *never_built, *([date.fromisoformat(unfinished.read_text())] if unfinished.exists() else [])])
     unfinished.write_text(first.isoformat())
-    variables = {"window_start": first.isoformat(), "parts": _parts(first), "sequence_length": get_settings().sequence_length}
+    parts = parts_from(first if never_built and not full_refresh else date.min)
+    variables = {"window_start": first.isoformat(), "parts": parts, "sequence_length": get_settings().sequence_length}
     arguments = ["--vars", json.dumps(variables)]
     if url := get_settings().warehouse_url:
         copy_landing(url)
@@ -91,17 +98,18 @@ def _never_built() -> list[date]:
         return [day for (day,) in days]
 
 
-def _parts(first: date) -> int:
-    """In how many parts to build, so that the events of the users of one fit the memory: users whose windows change after `first`."""
-    gigabytes = float(get_settings().warehouse_memory[:-2]) / (1000 if get_settings().warehouse_memory.endswith("MB") else 1)
-    changing = " or ".join(f"ds >= date '{first}' - {days} and ds <= newest - {days}" for days in (0, 7, 30, 90))
+def parts_from(first: date) -> int:
+    """In how many parts to build what changes from the day `first` on, so that the histories of one part's users fit the memory."""
+    memory = get_settings().warehouse_memory
+    gigabytes = float(memory[:-2]) / (1000 if memory.endswith("MB") else 1)
+    changing = " or ".join(f"ds between date '{first}' - {days} and newest - {days}" for days in (0, 7, 30, 90))  # a window's edges
     with open_warehouse() as warehouse:
-        rows = warehouse.execute(f"""
+        events = warehouse.execute(f"""
             select count(*) from landing.events where user_id in (
                 select user_id from landing.events cross join (select max(ds) as newest from landing.events) where {changing}
             )
         """).fetchall()[0][0]
-    return max(1, math.ceil(rows / (gigabytes * EVENTS_PER_GB)))
+    return max(1, math.ceil(events / (gigabytes * EVENTS_PER_GB)))
 
 
 def docs() -> Path:
@@ -121,10 +129,10 @@ def _run_dbt(command: str, arguments: list[str], target: Path | None = None) -> 
     """The results of one dbt command, one dict a node, as dbt writes them to `run_results.json`."""
     settings = get_settings()
     attempts = _dbt_home() / "attempts"
-    if target is None:
-        shutil.rmtree(attempts, ignore_errors=True)  # one process at a time has the warehouse, so nobody reads the last one's
-        attempts.mkdir()
-        target = Path(tempfile.mkdtemp(prefix=f"{command}-", dir=attempts))
+    shutil.rmtree(attempts, ignore_errors=True)  # one process at a time has the warehouse, so nobody reads the last one's
+    attempts.mkdir()
+    attempt = Path(tempfile.mkdtemp(prefix=f"{command}-", dir=attempts))
+    target = target or attempt
     environment = os.environ | {
         "PORTRAIT_DBT_WAREHOUSE": str(settings.warehouse),
         "PORTRAIT_DBT_THREADS": str(settings.dbt_threads),
@@ -134,9 +142,10 @@ def _run_dbt(command: str, arguments: list[str], target: Path | None = None) -> 
     }
     done = subprocess.run(
         [
+            *("setpriv", "--pdeathsig", "KILL"),  # without its parent dbt would go on, and hold the warehouse's lock
             *(str(Path(sys.executable).with_name("dbt")), "--no-use-colors", "--no-version-check", command, *arguments),
             *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
-            *("--target-path", str(target), "--log-path", str(settings.logs_dir)),
+            *("--target-path", str(target), "--log-path", str(attempt)),
         ],
         env=environment,
         capture_output=True,
@@ -145,15 +154,29 @@ def _run_dbt(command: str, arguments: list[str], target: Path | None = None) -> 
     written = target / "run_results.json"
     results = json.loads(written.read_text())["results"] if written.exists() else []
     if done.returncode:
-        raise TransformFailed(_failure(results, done.stdout + done.stderr))
+        raise TransformFailed(_failure(results, done.stdout + done.stderr, attempt.relative_to(settings.home)))
     return results
 
 
-def _failure(results: list[dict], output: str) -> str:
+def _failure(results: list[dict], output: str, attempt: Path) -> str:
     """What failed, why, and the way out."""
-    failed = [f"{_name(result)}: {' '.join(str(result['message']).split())}" for result in results if result["status"] in ("error", "fail")]
-    what = "; ".join(failed) or f"dbt itself: {output.strip()[-2000:]}"
-    return f"Every dbt model and test must pass. Received {what}. Correct its cause and build the same window again; see logs/dbt.log."
+    failed = [f"{_name(result)}: {_without_values(result)}" for result in results if result["status"] in ("error", "fail")]
+    is_before_any_row = not results and " START " not in output
+    itself = output.strip()[-2000:] if is_before_any_row else "ended in the middle (text withheld: it may quote a row)"
+    what = "; ".join(failed) or f"dbt itself: {itself}"
+    return (
+        f"Every dbt model and test must pass. Received {what}. Correct its cause and build the same window again. "
+        f"The full text is in {attempt}/dbt.log of the house until then."
+    )
+
+
+def _without_values(result: dict) -> str:
+    """dbt's own words, which are of counts, columns and fixtures; of a database's only the kind of error."""
+    message = str(result["message"])
+    if result["status"] == "fail" or message.startswith("Compilation Error"):
+        return " ".join(message.split())
+    kinds = [kind for line in message.splitlines()[:2] for kind in re.findall(r"^\s*((?:[A-Z]\w+ )+Error)(?: in |: )", line)]
+    return f"{', '.join(kinds)} (text withheld: it may quote a row)".lstrip()
 
 
 def _name(result: dict) -> str:

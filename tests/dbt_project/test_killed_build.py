@@ -9,9 +9,9 @@ import time
 from datetime import date, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
-from quality.errors import WarehouseBusy
 from quality.transform import build
 from quality.warehouse import open_warehouse
 from settings import ROOT, get_settings
@@ -25,25 +25,20 @@ SCRIPT = "import sys; from datetime import date; from quality.transform import b
 
 
 def kill_at_node(number: int, start: date, end: date, delay: float) -> None:
-    """Builds in another process, and kills it with its dbt some time after dbt has begun its node `number`."""
-    log = get_settings().logs_dir / "dbt.log"
-    before = log.read_text().count(" START ")
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(start), str(end)], cwd=ROOT, env=os.environ.copy(), start_new_session=True
-    )
-    while log.read_text().count(" START ") < before + number:
+    """Builds in another process, and kills that process alone some time after its dbt has begun its node `number`."""
+    attempts = get_settings().home / "dbt" / "attempts"
+    before = set(attempts.glob("*"))
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(start), str(end)], cwd=ROOT, env=os.environ.copy())
+    while sum(log.read_text().count(" START ") for log in attempts.glob("*/dbt.log") if log.parent not in before) < number:
         assert process.poll() is None, "the build ended before it could be killed"
         time.sleep(0.02)
     time.sleep(delay)
-    os.killpg(process.pid, signal.SIGKILL)
+    (dbt,) = psutil.Process(process.pid).children()
+    process.kill()
     assert process.wait(30) == -signal.SIGKILL
-    for _ in range(100):  # dbt itself may take a moment to be gone
-        try:
-            with open_warehouse():
-                return
-        except WarehouseBusy:
-            time.sleep(0.1)
-    raise AssertionError("a process of the killed group still holds the warehouse")
+    assert not psutil.wait_procs([dbt], timeout=5)[1], "dbt goes on without the process that asked for it"
+    with open_warehouse():  # nobody holds it any more
+        pass
 
 
 def test_a_build_killed_in_its_middle_and_followed_by_a_later_one_equals_a_clean_run(
