@@ -1,8 +1,8 @@
 """Judges live events by the landing rules of `events` (`quality.row_rules`), before anything is stored.
 
 A value is read as a landing file of text would be: `"3.5"` and `3.5` are the same price. The rules run as SQL in a DuckDB of this process,
-so that one set of predicates judges a file of last night and an event of this second. A burst of one user is refused where it comes together;
-one that comes by many requests is taken, and found by the next load, which sees the whole day.
+so that one set of predicates judges a file of last night and an event of this second. A burst of one user is refused where it comes
+together; one that comes by many requests is taken, and found by the next load, which sees the whole day.
 """
 
 from collections import Counter

@@ -208,8 +208,8 @@ def _refuse_where_it_loses_again(row: QuarantinedRow, fixes: Mapping[str, str | 
     it any more."""
     if row.rule == BURST and not {"occurred_at", "user_id"} & set(fixes):
         raise ReleaseRefused(
-            f"A row of a burst comes in only with another occurred_at or user_id. Received {row.id}, one of more than {BURST_EVENTS:,} events "
-            "of one user in one second. Nothing was released; set one of these too, or deliver the day again with true times."
+            f"A row of a burst comes in only with another occurred_at or user_id. Received {row.id}, one of more than {BURST_EVENTS:,} "
+            "events of one user in one second. Nothing was released; set one of these too, or deliver the day again with true times."
         )
     deciding = ("received_at", *LANDING[row.table].key)
     if row.rule == SUPERSEDED and "received_at" in LANDING[row.table].names and not set(deciding) & set(fixes):

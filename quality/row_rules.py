@@ -44,8 +44,8 @@ NAME_LENGTH = 256
 #: The rule of a row whose key came again with other values later in the same day.
 SUPERSEDED = "superseded"
 
-#: The rule of events of which one known user has more in one second and delivery than anyone can cause: a robot, a loop, a broken clock. The
-#: longest order of a real shop, all lines at one time, had 543.
+#: The rule of events of which one known user has more in one second and delivery than anyone can cause: a robot, a loop, a broken clock.
+#: The longest order of a real shop, all lines at one time, had 543.
 BURST = "burst"
 BURST_EVENTS = 1_000
 

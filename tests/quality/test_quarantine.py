@@ -8,8 +8,8 @@ import pytest
 
 from quality.errors import NotInQuarantine, ReleaseRefused
 from quality.load import load_window
-from quality.row_rules import BURST, BURST_EVENTS
 from quality.quarantine import listing, open_rows, release, show, summary
+from quality.row_rules import BURST, BURST_EVENTS
 from quality.warehouse import open_warehouse
 from tests.quality.delivery import DAY, NEXT_DAY, at, row, write_day
 
