@@ -19,7 +19,10 @@ import pyarrow as pa
 from sources.errors import DataNotFound, FileRefused
 from sources.files import landing_table
 from sources.order_only import spread_over_period
+from sources.published import note_unless_published
 
+MD5_SEQUENCES = "cb03635343187f36526ed4ba48102b53"  # of Beauty.txt: 22,363 users, 12,101 items, 198,502 purchases
+MD5_ATTRIBUTES = "d4955784543b9e8e68385db31cb30144"  # of Beauty_item2attributes.json
 START = date(2014, 1, 1)
 
 
@@ -33,7 +36,12 @@ def read(data: Path, seed: int, options: dict[str, Any]) -> dict[str, pa.Table]:
     users, items = _sequences(texts[0])
     times = spread_over_period(users, START)
     item_ids = _in_order_of_number(items)
-    attributes = _attributes(texts[0])
+    described = texts[0].with_name(f"{texts[0].stem}_item2attributes.json")
+    attributes = _attributes(described) if described.is_file() else []
+    counted = {"users": len(np.unique(users)), "items": len(item_ids), "purchases": len(users)}
+    note_unless_published(texts[0], MD5_SEQUENCES, counted)
+    if described.is_file():
+        note_unless_published(described, MD5_ATTRIBUTES, counted)
     tables = {
         "items": landing_table("items", {"item_id": item_ids}, [START] * len(item_ids)),
         "events": landing_table(
@@ -73,10 +81,7 @@ def _sequences(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.array(users), np.array(items)
 
 
-def _attributes(text: Path) -> list[tuple[str, str]]:
-    path = text.with_name(f"{text.stem}_item2attributes.json")
-    if not path.is_file():
-        return []
+def _attributes(path: Path) -> list[tuple[str, str]]:
     try:
         return [(str(item), str(value)) for item, values in json.loads(path.read_text()).items() for value in values]
     except (ValueError, AttributeError, TypeError) as problem:

@@ -21,7 +21,20 @@ import pyarrow as pa
 from sources.errors import DataNotFound, FileRefused
 from sources.files import landing_table
 from sources.order_only import spread_over_period
+from sources.published import note_unless_published
 
+#: Published files that are read, and their md5 (of the unpacked content).
+MD5_100K = {
+    "u.data": "6e47046882bad158b0efbb84cd5cb987",
+    "u.user": "1b53539edc13caad0282c8500608a319",
+    "u.item": "c9e7f390115d79079537301d5204f3f7",
+    "u.genre": "a7578bdb37758741ae9429d2c736af18",
+}
+MD5_1M = {
+    "users.dat": "681c0711d0d4548cd3d4718a49c2dcd8",
+    "movies.dat": "ef9fd9ff8d1b33faf73e2122c371e910",
+    "ratings_without_timestamps.csv.gz": "2c2ca604f527c60ad2cc7c973d32efbc",
+}
 START_1M = date(2000, 5, 1)
 AGE_BANDS = ((18, "under 18"), (25, "18-24"), (35, "25-34"), (45, "35-44"), (50, "45-49"), (56, "50-55"), (999, "56+"))
 GENDERS = {"F": "female", "M": "male"}
@@ -61,13 +74,16 @@ class _Films(NamedTuple):
 def read(data: Path, seed: int, options: dict[str, Any]) -> dict[str, pa.Table]:
     """users, user_traits, items, item_attributes and events of the folder `data`."""
     if (data / "u.data").is_file():
-        users, films, ratings = _read_100k(data)
+        (users, films, ratings), published = _read_100k(data), MD5_100K
     elif (data / "movies.dat").is_file():
-        users, films, ratings = _read_1m(data)
+        (users, films, ratings), published = _read_1m(data), MD5_1M
     else:
         raise DataNotFound(
             f"Source movielens reads a folder with u.data (ml-100k) or movies.dat (ml-1m). {data} has neither. Point at that folder."
         )
+
+    for name, md5 in published.items():
+        note_unless_published(data / name, md5, {"users": len(users), "films": len(films), "ratings": len(ratings)})
 
     first = ratings["occurred_at"].min().date()
     bands = users["age"].map(lambda age: next(name for below, name in AGE_BANDS if age < below))

@@ -41,8 +41,9 @@ def test_online_retail_keeps_every_line_and_all_money(house: Path, caplog):
     )
 
 
-def test_movielens_100k_keeps_its_own_times(house: Path):
+def test_movielens_100k_keeps_its_own_times(house: Path, caplog):
     delivery = deliver("movielens", shared_data("ml-100k"), house, seed=7, options={})
+    assert caplog.text == ""
     assert counts(delivery) | {"item_attributes": 0} == {
         "users": 943,
         "user_traits": 3 * 943,
@@ -60,8 +61,9 @@ def test_movielens_100k_keeps_its_own_times(house: Path):
 
 
 @pytest.mark.slow
-def test_movielens_1m_keeps_the_order_of_the_file(house: Path):
+def test_movielens_1m_keeps_the_order_of_the_file(house: Path, caplog):
     delivery = deliver("movielens", shared_data("ml-1m"), house, seed=7, options={})
+    assert caplog.text == ""
     assert counts(delivery) | {"item_attributes": 0} == {
         "users": 6040,
         "user_traits": 3 * 6040,
@@ -79,8 +81,9 @@ def test_movielens_1m_keeps_the_order_of_the_file(house: Path):
     assert traits["2", "age_band"] == "56+"
 
 
-def test_amazon_beauty_is_whole_and_in_order(house: Path):
+def test_amazon_beauty_is_whole_and_in_order(house: Path, caplog):
     delivery = deliver("amazon_sequences", shared_data("amazon_beauty"), house, seed=7, options={})
+    assert caplog.text == ""
     assert counts(delivery) | {"item_attributes": 0} == {"items": 12_101, "events": 198_502, "item_attributes": 0}
     events = read_table(house, "events")
     assert len(pc.unique(events["user_id"])) == 22_363

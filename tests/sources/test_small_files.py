@@ -94,3 +94,25 @@ def test_movielens_names_the_file_that_is_missing_or_broken(given: Path, house: 
     (given / "u.user").write_text("1|24|M\n")
     with pytest.raises(FileRefused, match=r"Every line of u.user must have 5 fields: \['user_id', 'age'"):
         deliver("movielens", given, house, seed=7, options={})
+
+
+def test_another_edition_of_movielens_is_read_with_a_note_for_each_file_that_differs(given: Path, house: Path, caplog):
+    (given / "u.data").write_text("1\t2\t3\t881250949\n1\t3\t5\t881250950\n")
+    (given / "u.genre").write_text("unknown|0\nDrama|1\n")
+    (given / "u.user").write_text("1|24|M|writer|94043\n")
+    (given / "u.item").write_text("".join(f"{number}|Film (1995)|01-Jan-1995|||0|1\n" for number in (2, 3)))
+    assert deliver("movielens", given, house).tables["events"].rows == 2
+    for name in ("u.data", "u.genre", "u.user", "u.item"):
+        assert f"{name} is not the published file that this source was checked with" in caplog.text
+    assert caplog.text.count("reading it all the same: 1 users, 2 films, 2 ratings") == 4
+
+
+def test_another_set_of_sequences_is_read_with_a_note_for_each_file(given: Path, house: Path, caplog):
+    (given / "Toys.txt").write_text("1 2 3\n4 2\n")
+    (given / "Toys_item2attributes.json").write_text('{"2": [7]}')
+    assert deliver("amazon_sequences", given, house).tables["events"].rows == 3
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        f"{name} is not the published file that this source was checked with; reading it all the same: 2 users, 2 items, 3 purchases"
+        for name in ("Toys.txt", "Toys_item2attributes.json")
+    ]
