@@ -106,7 +106,7 @@ _ALL = (
             "end": "last day of the window, YYYY-MM-DD (2024-03-31)",
         },
         needs_data=False,
-        carries=("recommendation", "traits", "propensities", "uplift", "text"),
+        carries=tuple(USES),
     ),
     Source(
         "online_retail",

@@ -46,6 +46,16 @@ def test_a_source_carries_only_uses_whose_tables_it_has():
         assert all(set(USES[use]) <= set(source.tables) for use in source.carries), source.name
 
 
+def test_a_source_carries_every_use_whose_tables_it_has_but_where_they_cannot_tell_it():
+    silent = {
+        (name, use) for name, source in SOURCES.items() for use in USES.keys() - source.carries if set(USES[use]) <= set(source.tables)
+    }
+    assert silent == {
+        ("movielens", "propensities"),  # ratings, no purchases
+        ("complete_journey", "uplift"),  # campaigns without a control arm
+    }
+
+
 def test_a_wrong_source_name_names_the_known_ones(house: Path):
     with pytest.raises(
         UnknownSource, match=r"one of \['amazon_sequences', 'complete_journey', .* 'movielens', 'online_retail', 'shop'\]. Received 'shoop'"
