@@ -2,7 +2,7 @@
 
 A process writes one *segment* a day at a time: each commit writes the segment's rows with the new ones beside it, forces them to disk and
 renames over the old, so a reader sees whole files only, and a thousand small posts a second make one file for every SEGMENT_ROWS events,
-not one for every post. Nothing is ever deleted here.
+not one for every post. Nothing is ever deleted here but what a killed process left half-written and nobody was told is stored.
 """
 
 import os
@@ -43,6 +43,8 @@ class LiveLog:
     def refresh(self) -> None:
         """Remembers what other processes, and those before this one, have written in the recent days."""
         for folder in self._days()[-RECENT_DAYS:]:
+            for path in folder.glob(".*.tmp"):
+                path.unlink()
             for path in sorted(folder.glob("*.parquet")):
                 if self._read.get(path) != _state(path):
                     self._remember(pyarrow.parquet.read_table(path, columns=_INDEXED, partitioning=None).to_pylist())
