@@ -1,8 +1,8 @@
-"""A small profile of every day of every landing table, kept in `landing._profiles`: rows, nulls, shares, quantiles. Shares and counts only.
+"""A small profile of every day of every landing table, kept in `landing._profiles`: rows, nulls, shares, quantiles. No row's own value.
 
 One row per table, day, metric and part: `rows`; `nulls` (part: a column that may be null; share of rows); `share` (part:
-`column=value`, for the few columns of CATEGORIES); `median` and `high` (part: a number column; its 50 and 95 % quantiles); `top`
-(part: a column of CONCENTRATED; share of its most frequent value).
+`column=value`, for the few columns of CATEGORIES); `median` and `high` (part: a number column; its 50 and 95 % quantiles,
+to two digits, for a quantile is some row's own number); `top` (part: a column of CONCENTRATED; share of its most frequent value).
 
 Rows come in visits, and rows of one visit are alike, so n rows say no more than n / `together` rows that come one by one. Without a part
 this is the mean size of a row's own visit: by so much the number of rows varies more than a count of single ones. For a part of `nulls` or
@@ -40,7 +40,7 @@ def store_profile(connection: "duckdb.DuckDBPyConnection", table: LandingTable, 
     for column in table.columns:
         if column.kind == "float":
             both = f"quantile_disc({column.name}, [0.5, 0.95])"
-            columns |= {f"median:{column.name}": f"{both}[1]", f"high:{column.name}": f"{both}[2]"}
+            columns |= {f"median:{column.name}": _level(f"{both}[1]"), f"high:{column.name}": _level(f"{both}[2]")}
     inside = f"(select * from landing.{table.name} where ds >= $start and ds < $end)"
     names = ", ".join(f"'{name}'" for name in columns)
     days = "from landing._loads where landing_table = $name and ds >= $start and ds < $end"
@@ -65,6 +65,11 @@ def store_profile(connection: "duckdb.DuckDBPyConnection", table: LandingTable, 
         """,
         window,
     )
+
+
+def _level(number: str) -> str:
+    """SQL of a number to two significant digits."""
+    return f"coalesce(round({number}, 1 - floor(log10(abs(nullif({number}, 0))))::int), {number})"
 
 
 def _together(table: LandingTable, nullable: list[str], category: str | None) -> str:

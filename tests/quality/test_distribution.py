@@ -13,7 +13,7 @@ from quality.errors import GateFailed
 from quality.gates import check
 from quality.load import load_window
 from quality.warehouse import open_warehouse
-from tests.quality.delivery import write_day
+from tests.quality.delivery import DAY, NEXT_DAY, row, write_day
 
 FIRST = date(2024, 4, 1)
 DAYS = 22
@@ -169,6 +169,15 @@ def test_the_profile_of_a_day_is_as_counted_by_hand(house: Path) -> None:
     assert profile["together", "nulls:user_id"] == ((0 - 0.25 * 3) ** 2 + (1 - 0.25 * 1) ** 2) / (4 * 0.25 * 0.75)
     assert profile["together", "share:event_type=cart"] == pytest.approx(((1 - 0.25 * 3) ** 2 + (0 - 0.25 * 1) ** 2) / (4 * 0.25 * 0.75))
     assert ("together", "nulls:rating") not in profile
+
+
+@pytest.mark.parametrize(("rating", "kept"), [(0.012345, 0.012), (487.65, 490.0), (-771.0, -770.0), (1000.0, 1000.0), (0.0, 0.0)])
+def test_a_level_is_kept_to_two_digits_so_that_it_is_nobodys_own_number(house: Path, rating: float, kept: float) -> None:
+    write_day(house, "events", [row("events", rating=rating)])
+    load_window(house / "landing", DAY, NEXT_DAY)
+    with open_warehouse() as connection:
+        levels = connection.execute("select value from landing._profiles where metric in ('median', 'high') and part = 'rating'").fetchall()
+    assert levels == [(kept,), (kept,)]
 
 
 @pytest.mark.slow
