@@ -106,7 +106,7 @@ def test_misuse_says_the_way_out(house: Path) -> None:
         materialise(date(2024, 5, 2), date(2024, 5, 1))
     with pytest.raises(FileNotFoundError, match=r"must be exported before it is read"):
         materialise(*MAY)
-    with pytest.raises(LookupError, match=r"Found no user_sequences in .*registry.db. Run feature_repo.store.apply first"):
+    with pytest.raises(LookupError, match=r"Found no user_sequences in .*registry.db. Run `portrait up`"):
         OnlineFeatures().read("recommender_v1", ["ann"])
     with pytest.raises(KeyError, match=r"A feature service must be one of .*Received 'nope'"):
         OnlineFeatures().read("nope", ["ann"])

@@ -15,6 +15,7 @@ import pytest
 
 from feature_repo.contract import services, views
 from feature_repo.materialise import materialise
+from feature_repo.online import OnlineFeatures
 from feature_repo.store import REPOSITORY, apply, environment, open_store
 from settings import ROOT, get_settings
 from tests.feature_repo.conftest import MAY
@@ -65,6 +66,20 @@ def test_services_and_views_equal_the_contract_and_applying_twice_changes_nothin
     assert first["ttl"] == {0}  # unlimited
     apply()
     assert registered(open_store()) == first
+
+
+@pytest.mark.slow
+def test_a_registry_whose_file_was_emptied_is_refused_by_name_and_made_again_from_the_contract(shop: Path) -> None:
+    """Feast loads an empty file as an empty store, without an error."""
+    materialise(*MAY)
+    served, before = OnlineFeatures().read("portrait_v1", ["ann"]), registered(open_store())
+    (shop / "feast" / "registry.db").write_bytes(b"")
+    with pytest.raises(LookupError, match=r"Run `portrait up`"):
+        OnlineFeatures().read("portrait_v1", ["ann"])
+    apply()
+    after = registered(open_store())
+    assert {name: after[name] for name in before if name != "created"} == {name: before[name] for name in before if name != "created"}
+    assert repr(OnlineFeatures().read("portrait_v1", ["ann"])) == repr(served)
 
 
 WRITER = """
