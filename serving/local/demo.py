@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console, RenderableType
 
+from quality.results import docs_address
 from serving.local import airflow_home, answers, house, show
 from serving.local.airflow_client import AirflowClient
 from serving.local.errors import AirflowRefused, RunFailed, UnknownDag
@@ -97,10 +97,6 @@ def _tell(result: dict[str, Any], settings: Settings, console: Console) -> None:
     console.print()
     for what, reason in result["skipped"].items():
         console.print(f"skipped  {what}: {reason}", markup=False, highlight=False, soft_wrap=True)
-    pages = {"web page": f"http://{settings.host}:{settings.api_port}", "gates": _page(settings.quality_dir / "docs" / "index.html")}
-    console.print("  ".join(f"{name}: {page}" for name, page in pages.items() if page), highlight=False, soft_wrap=True)
+    pages = {"web page": f"http://{settings.host}:{settings.api_port}", "gates": docs_address()}
+    console.print("  ".join(f"{name}: {page}" for name, page in pages.items()), highlight=False, soft_wrap=True)
     console.print(f"{result['seconds']:.0f} s, peak memory {result['peak_memory_mb'] / 1024:.1f} GB", highlight=False)
-
-
-def _page(file: Path) -> str:
-    return file.as_uri() if file.exists() else ""
