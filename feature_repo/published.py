@@ -25,7 +25,7 @@ def from_clause(name: str) -> str:
     """A DuckDB table function over a published mart as it stands now. Raises FileNotFoundError where none was exported."""
     if not (mart_dir(name) / SCHEMA_FILE).exists():
         raise FileNotFoundError(
-            f"A mart must be exported before it is read. Found nothing in {mart_dir(name)}. Run feature_repo.export.export_marts first."
+            f"A mart must be exported before it is read. Found nothing in {mart_dir(name)}. Run `portrait run ingest` first."
         )
     return "read_parquet('{}', hive_partitioning = false)".format(str(mart_dir(name).resolve()).replace("'", "''"))
 

@@ -60,7 +60,9 @@ def list_quarantine(
 ) -> None:
     """Open rows, newest day first, and how many there are by rule; no value of a row is shown."""
     from quality.quarantine import listing
+    from quality.warehouse import check_delivered
 
+    check_delivered()
     found = listing(table, rule, limit)
     if found.counts or as_json:
         print_report(found, as_json)
@@ -74,7 +76,9 @@ def show_quarantined(
 ) -> None:
     """One row as it was delivered, and every rule it broke."""
     from quality.quarantine import show
+    from quality.warehouse import check_delivered
 
+    check_delivered()
     print_report(show(row), as_json)
 
 
@@ -86,7 +90,9 @@ def release_quarantined(
 ) -> None:
     """Fix rows and hand them in again; they come in when their days are next loaded."""
     from quality.quarantine import release
+    from quality.warehouse import check_delivered
 
+    check_delivered()
     fixes = {name: value if isinstance(value, str) or value is None else json.dumps(value) for name, value in pairs(fix).items()}
     print_report(release(rows, fixes), as_json)
 
@@ -100,7 +106,9 @@ def accept_change(
 ) -> None:
     """The shop has really changed: let these days pass, and compare later days with them and not with what was before."""
     from quality.distribution import accept
+    from quality.warehouse import check_delivered
 
+    check_delivered()
     tables = accept(start.date(), end.date(), tuple(table or ()))
     if as_json:
         print_json(tables)

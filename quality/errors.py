@@ -3,6 +3,7 @@
     QualityError
     ├── WindowInvalid      a window [start, end) that holds no day
     ├── WarehouseBusy      another process has the warehouse open
+    ├── NothingDelivered   a house into which no source delivered
     ├── DeliveryRefused    a landing folder or file that cannot be loaded; nothing was changed
     ├── RowsLost           a load that cannot account for every row; nothing was changed
     ├── NotLoaded          a window with days that were never loaded
@@ -28,6 +29,12 @@ class WindowInvalid(QualityError):
 
 class WarehouseBusy(QualityError):
     """Another process has the warehouse open."""
+
+
+class NothingDelivered(QualityError):
+    """A house into which no source delivered: its name may be mistyped."""
+
+    exit_code = 3
 
 
 class DeliveryRefused(QualityError):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING
 
-from quality.errors import WarehouseBusy, WindowInvalid
+from quality.errors import NothingDelivered, WarehouseBusy, WindowInvalid
 from settings import get_settings
 from sources.landing import LANDING, LandingTable
 
@@ -91,6 +91,16 @@ def open_warehouse() -> Iterator["duckdb.DuckDBPyConnection"]:
         yield connection
     finally:
         connection.close()
+
+
+def check_delivered() -> None:
+    """Raises NothingDelivered where this house has no landing folder; a question asked of it must not make one."""
+    settings = get_settings()
+    if not settings.landing_dir.is_dir():
+        raise NothingDelivered(
+            f"A question needs a house with a delivery. Received {settings.home}, where nothing was delivered. Run `portrait ingest`, or "
+            "name another house in PORTRAIT_HOME."
+        )
 
 
 def check_window(start: date, end: date) -> None:

@@ -106,6 +106,31 @@ def test_status_of_an_empty_house_is_all_stopped(house: Path) -> None:
     assert {row["state"] for row in json.loads(done.stdout)} == {"stopped"}
 
 
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [(("quarantine", "list"), 3), (("quarantine", "show", "1a"), 3), (("parity",), 3), (("status",), 4)],
+)
+def test_a_house_without_a_delivery_is_said_to_be_one_and_nothing_is_made_in_it(
+    tmp_path: Path, command: tuple[str, ...], code: int
+) -> None:
+    away = tmp_path / "mistyped"
+    done = portrait(away, *command)
+    assert (done.returncode, away.exists()) == (code, False)
+    assert f"Received {away}, where nothing was delivered. Run `portrait ingest`, or name another house in PORTRAIT_HOME." in done.stderr
+
+
+def test_the_doctor_makes_nothing_in_a_house_that_is_not_there(tmp_path: Path) -> None:
+    assert "none published: run `portrait ingest`" in portrait(tmp_path / "away", "doctor").stdout
+    assert not (tmp_path / "away").exists()
+
+
+def test_parity_before_a_build_names_the_command_that_builds(house: Path) -> None:
+    (house / "landing").mkdir()
+    done = portrait(house, "parity")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "A mart must be exported before it is read." in done.stderr and "Run `portrait run ingest` first." in done.stderr
+
+
 def test_what_is_left_out_keeps_the_forms_default(tmp_path: Path) -> None:
     choices = chosen("landing", tmp_path, start=None, models=None, promote=False, options={})
     assert choices == {"source": "landing", "data": str(tmp_path), "promote": False}

@@ -15,6 +15,7 @@ from settings import ROOT, get_settings
 USER = "admin"
 #: Slots of the pools that the DAGs name: one process at a time may open the warehouse, and one training fills this machine.
 POOLS = {"warehouse": 1, "training": 1}
+SECRETS = ("fernet_key", "api_secret_key", "jwt_secret")
 #: Tasks at once. LocalExecutor of 3.3.2 can deadlock when it dispatches in bursts, so this stays small.
 PARALLELISM = 3
 
@@ -23,19 +24,24 @@ def folder() -> Path:
     return get_settings().home / "airflow"
 
 
+def make_secrets() -> None:
+    """Generates this house's password and secrets, where it has none yet: when it comes up, and never for a question."""
+    if not _passwords().exists():
+        _write_private(_passwords(), json.dumps({USER: secrets.token_urlsafe(12)}))
+    for name in SECRETS:
+        if not (folder() / "secrets" / name).exists():  # 32 random bytes in URL-safe base64, the form of a Fernet key
+            _write_private(folder() / "secrets" / name, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+
+
 def password() -> str:
-    """The password of the login `admin`, generated for this house on first use."""
-    file = folder() / "passwords.json"
-    if not file.exists():
-        _write_private(file, json.dumps({USER: secrets.token_urlsafe(12)}))
-    return json.loads(file.read_text())[USER]
+    """The password of the login `admin`; empty in a house that was never up."""
+    return json.loads(_passwords().read_text())[USER] if _passwords().exists() else ""
 
 
 def environment() -> dict[str, str]:
-    """Every variable that makes an `airflow` command belong to this house."""
+    """Every variable that makes an `airflow` command belong to this house; `make_secrets` comes before it is started."""
     settings = get_settings()
     home = folder()
-    password()
     url = f"http://{settings.host}:{settings.airflow_port}"
     config: dict[str, dict[str, object]] = {
         "core": {
@@ -47,7 +53,7 @@ def environment() -> dict[str, str]:
             "parallelism": PARALLELISM,
             "dags_are_paused_at_creation": False,
             "simple_auth_manager_users": f"{USER}:admin",
-            "simple_auth_manager_passwords_file": home / "passwords.json",
+            "simple_auth_manager_passwords_file": _passwords(),
             "fernet_key": _secret("fernet_key"),
             "execution_api_server_url": f"{url}/execution/",
         },
@@ -79,12 +85,13 @@ def environment() -> dict[str, str]:
     }
 
 
+def _passwords() -> Path:
+    return folder() / "passwords.json"
+
+
 def _secret(name: str) -> str:
-    """A secret of 32 random bytes in URL-safe base64 (the form of a Fernet key), generated for this house on first use."""
     file = folder() / "secrets" / name
-    if not file.exists():
-        _write_private(file, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
-    return file.read_text()
+    return file.read_text() if file.exists() else ""
 
 
 def _write_private(file: Path, text: str) -> None:

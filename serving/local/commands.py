@@ -56,10 +56,16 @@ def down(as_json: AsJson = False) -> None:
 
 def status(as_json: AsJson = False) -> None:
     """What runs, and where; exit status 4 where a service does not answer."""
+    from quality.errors import NothingDelivered
+    from quality.warehouse import check_delivered
     from serving.local import house, show
 
     rows = house.status(house.choose())
     show.answer(rows, show.services, as_json)
+    try:
+        check_delivered()
+    except NothingDelivered as why:
+        typer.echo(why, err=True)
     if any(row["state"] != "healthy" for row in rows):
         raise typer.Exit(4)
 

@@ -74,6 +74,7 @@ def rise(say: Say) -> Rising:
     if settings.home.parent == CURRENT_HOUSE.parent:
         _move_in(settings)
     preflight.check(settings)
+    airflow_home.make_secrets()
     for folder in (settings.home / "mlflow", settings.feast_dir, settings.models_dir, settings.logs_dir):
         folder.mkdir(parents=True, exist_ok=True)
     write_model_config(list(SERVED_MODELS), settings.home / "models.config")

@@ -43,7 +43,9 @@ def parity(
 ) -> None:
     """Does the online store serve what the offline store says? Value by value; exit status 1 where one differs."""
     from feature_repo.parity import check_parity
+    from quality.warehouse import check_delivered
 
+    check_delivered()
     print_report(check_parity(sample=sample, seed=seed), as_json)
 
 

@@ -132,7 +132,11 @@ def test_a_full_disk_and_a_wrong_python_are_told_together(house: Path, monkeypat
 
 
 def test_secrets_are_made_once_for_a_house_and_readable_by_its_owner_alone(house: Path) -> None:
+    assert airflow_home.environment()["AIRFLOW__CORE__FERNET_KEY"] == airflow_home.password() == ""
+    assert not (house / "airflow").exists()
+    airflow_home.make_secrets()
     first = airflow_home.environment()
+    airflow_home.make_secrets()
     assert airflow_home.environment() == first
     kept = [first[f"AIRFLOW__{name}"] for name in ("CORE__FERNET_KEY", "API_AUTH__JWT_SECRET", "API__SECRET_KEY")]
     assert len(set(kept)) == 3 and all(len(secret) == 44 for secret in kept)
