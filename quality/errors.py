@@ -26,6 +26,8 @@ class QualityError(Exception):
 class WindowInvalid(QualityError):
     """A window [start, end) that holds no day."""
 
+    exit_code = 2
+
 
 class WarehouseBusy(QualityError):
     """Another process has the warehouse open."""

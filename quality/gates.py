@@ -23,6 +23,12 @@ Stage = Literal["landing", "marts"]
 
 #: Counts only: no value of a row may reach a result, a log or a page.
 _COUNTS_ONLY = {"result_format": "BASIC", "exclude_unexpected_values": True, "partial_unexpected_count": 0}
+#: What a person can do about a broken rule; no row of a mart is in quarantine.
+_WAY_OUT: dict[Stage, str] = {
+    "landing": "Bad rows wait in quarantine (`portrait quarantine list`): correct the delivery, or accept what has really changed "
+    "(`portrait quality accept`)",
+    "marts": "Rows of marts are made of accepted rows: correct the model in dbt_project/, or the delivery that it counts",
+}
 
 _KNOWN_USERS = "select * from landing.events where user_id is not null"
 #: Events of known users that no earlier day had: they must leave new versions in every mart made of events.
@@ -86,8 +92,7 @@ def check(stage: Stage, start: date, end: date) -> GateReport:
     if report.broken:
         raise GateFailed(
             f"Nothing passes the gate {stage} while a rule is broken. Received {len(report.broken)} broken in [{start}, {end}): "
-            f"{'; '.join(described(rule) for rule in report.broken)}. See {docs_address()} (bad rows wait in quarantine: "
-            "`portrait quarantine list`), correct the delivery or the model, and run the window again."
+            f"{'; '.join(described(rule) for rule in report.broken)}. See {docs_address()}. {_WAY_OUT[stage]}, and run the window again."
         )
     return report
 

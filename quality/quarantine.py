@@ -60,7 +60,7 @@ class QuarantineCount:
     last_ds: date
 
     def as_text(self) -> str:
-        return f"{self.table}  {self.rule}: {self.rows} rows, {self.first_ds} to {self.last_ds}"
+        return f"{self.table}  {self.rule}: {self.rows} row{'' if self.rows == 1 else 's'}, {self.first_ds} to {self.last_ds}"
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def docs_address() -> str:
 
 def described(rule: RuleResult) -> str:
     """`marts.user_features: events_7d_in_range (3 rows)`; of days against days before, which days and what was expected."""
-    found = "could not be judged" if rule.count is None else rule.detail or f"{rule.count} rows"
+    found = "could not be judged" if rule.count is None else rule.detail or f"{rule.count} row{'' if rule.count == 1 else 's'}"
     return f"{rule.table}: {rule.rule} ({found})"
 
 

@@ -144,7 +144,7 @@ def checks(rows: list[dict[str, Any]]) -> Table:
 
 def sources(rows: list[dict[str, Any]]) -> Table:
     """Every source: what it is, which uses its tables carry, and how it is asked."""
-    table = Table("source", "", show_lines=True)
+    table = Table("source", "what it is, and what it carries", show_lines=True)
     for row in rows:
         lines = [
             f"{row['meaning']} ({row['publisher']})",

@@ -42,7 +42,7 @@ def _broken(stage: str) -> set[tuple[str, str, int | None]]:
     house_results = json.loads(_results(stage).read_text())
     broken = {(rule["table"], rule["rule"], rule["count"]) for rule in house_results["rules"] if not rule["passed"]}
     for table, rule, count in broken:
-        assert f"{table}: {rule} ({'could not be judged' if count is None else f'{count} rows'})" in str(caught.value)
+        assert f"{table}: {rule} ({'could not be judged' if count is None else f'{count} row' + 's' * (count != 1)})" in str(caught.value)
     return broken
 
 
@@ -126,6 +126,18 @@ def test_a_delivered_table_of_which_nothing_is_left_stops_the_gate(house: Path) 
     write_day(house, "items", [row("items", price=-1.0)])
     load_window(house / "landing", DAY, NEXT_DAY)
     assert _broken("landing") == {("landing.items", "has_rows", 0)}
+
+
+def test_the_way_out_of_the_marts_gate_is_the_model_and_not_the_quarantine(house: Path) -> None:
+    _load_valid(house, "items")
+    _execute("insert into landing.items from landing.items")
+    with pytest.raises(
+        GateFailed, match=r"Bad rows wait in quarantine \(`portrait quarantine list`\): correct the delivery, or accept what"
+    ):
+        check("landing", DAY, NEXT_DAY)
+    with pytest.raises(GateFailed, match=r"made of accepted rows: correct the model in dbt_project/, or the delivery.*, and run") as caught:
+        check("marts", DAY, NEXT_DAY)
+    assert "quarantine" not in str(caught.value)
 
 
 def test_what_was_not_delivered_is_skipped_by_name_with_the_reason(house: Path) -> None:
@@ -327,6 +339,7 @@ def test_the_report_names_what_is_broken() -> None:
     from quality.results import described
 
     assert described(RuleResult("marts.x", "has_rows", False, 0)) == "marts.x: has_rows (0 rows)"
+    assert described(RuleResult("marts.x", "price_in_range", False, 1)) == "marts.x: price_in_range (1 row)"
     assert described(RuleResult("marts.x", "a_not_null", False, None)) == "marts.x: a_not_null (could not be judged)"
 
 

@@ -38,8 +38,8 @@ def test_open_rows_are_listed_and_counted_without_their_values(house: Path) -> N
     ]
     assert [count.as_text() for count in summary()] == [
         "events  quantity_negative: 2 rows, 2024-05-01 to 2024-05-01",
-        "events  event_type_unknown: 1 rows, 2024-05-02 to 2024-05-02",
-        "items  price_unparseable: 1 rows, 2024-05-01 to 2024-05-01",
+        "events  event_type_unknown: 1 row, 2024-05-02 to 2024-05-02",
+        "items  price_unparseable: 1 row, 2024-05-01 to 2024-05-01",
     ]
     assert [r.table for r in open_rows(table="items")] == ["items"]
     assert len(open_rows(rule="quantity_negative", limit=1)) == 1

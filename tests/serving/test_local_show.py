@@ -54,6 +54,11 @@ def test_brackets_in_what_a_shop_wrote_are_no_styles(word: str) -> None:
     assert drawn(show.checks([{"check": "disk", "state": "warn", "detail": word}])).count(word) == 1
 
 
+def test_every_column_of_the_sources_has_a_heading() -> None:
+    rows = [{"name": "till", "meaning": "a till", "publisher": "a shop", "licence": "none", "carries": [], "tables": [], "options": {}}]
+    assert [column.header for column in show.sources(rows).columns] == ["source", "what it is, and what it carries"]
+
+
 def test_pictures_fit_80_columns_and_lose_no_number() -> None:
     text = drawn(show.recommendations(recommended("a rather long title of an item with many words")), width=80)
     assert max(map(len, text.splitlines())) <= 80
