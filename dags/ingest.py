@@ -29,6 +29,7 @@ from sources.registry import SOURCES
     params={
         "source": Param("shop", type="string", enum=list(SOURCES), description="where the records come from"),
         "data": Param(None, type=["null", "string"], description="folder of the publisher's files; the simulated shop needs none"),
+        "deliver": Param(True, type="boolean", description="ask the source; off: load again what lies there, as after a release"),
         "options": Param({}, type="object", description='the source\'s own options, such as {"users": 500}; `portrait sources` lists them'),
         **window(),
         **training(),
@@ -43,6 +44,8 @@ def ingest() -> None:
         from sources.registry import deliver as deliver_source
 
         asked = get_current_context()["params"]
+        if not asked["deliver"]:
+            return {}
         with at_once(SourceError):
             delivery = deliver_source(
                 asked["source"], asked["data"], get_settings().landing_dir, seed=asked["seed"], options=asked["options"]

@@ -89,7 +89,7 @@ class ReleaseReport:
     def as_text(self) -> str:
         return (
             f"Released {len(self.ids)} rows of {', '.join(self.tables)}. They come in when their days are loaded again: "
-            f"ingest the window {self.start} to {self.end} (source `landing` or the one that delivered it)."
+            f"`portrait load {self.start} {self.end}`."
         )
 
 

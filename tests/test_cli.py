@@ -5,14 +5,18 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from quality.commands import pairs
+from serving.local import commands
 from serving.local.commands import chosen
 from settings import ROOT
-from sources.registry import SOURCES
+from sources.errors import DataNotFound
+from sources.registry import SOURCES, Delivery
 
 HEAVY = {"tensorflow", "keras", "feast", "great_expectations", "pandas", "duckdb", "mlflow", "airflow", "numpy", "pyarrow", "httpx"}
 
@@ -32,6 +36,7 @@ def test_help_names_every_command_and_the_exit_codes(house: Path) -> None:
         "doctor",
         "sources",
         "ingest",
+        "load",
         "run",
         "show",
         "recommend",
@@ -129,6 +134,37 @@ def test_parity_before_a_build_names_the_command_that_builds(house: Path) -> Non
     done = portrait(house, "parity")
     assert (done.returncode, done.stdout) == (3, "")
     assert "A mart must be exported before it is read." in done.stderr and "Run `portrait run ingest` first." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--option", "size=huge"), "Option size of source shop is one of ['large', 'medium', 'small']. Received 'huge'."),
+        (("--option", "colour=red"), "Source shop has no option 'colour': it knows"),
+        (("--source", "landing", "--data", ".", "--option", "users=5"), "Source landing has no option 'users': it takes none"),
+        (("--start", "2024-13-01"), "Invalid value for '--start'"),
+        (("--start", "2024-03-02", "--end", "2024-03-02"), "A window is [start, end) in days. Received 2024-03-02 to 2024-03-02."),
+    ],
+)
+def test_a_wrong_choice_gives_exit_code_2_before_airflow_is_asked(
+    house: Path, closed_port: str, words: tuple[str, ...], message: str
+) -> None:
+    done = portrait(house, "ingest", *words, PORTRAIT_AIRFLOW_PORT=closed_port)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert "does not answer" not in done.stderr
+
+
+def test_load_asks_the_dag_to_load_days_again_as_the_source_left_them(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(commands, "_follow", lambda *given: asked.append(given))
+    first, last = datetime(2024, 5, 1), datetime(2024, 5, 3)  # noqa: DTZ001
+    with pytest.raises(DataNotFound, match="Run `portrait ingest` first"):
+        commands.load(first, last)
+    (house / "landing").mkdir()
+    Delivery("movielens", {}, first.date(), last.date(), {}).write(house / "landing")
+    commands.load(first, last)
+    assert asked == [("ingest", {"source": "movielens", "start": "2024-05-01", "end": "2024-05-03", "deliver": False}, False, True)]
 
 
 def test_what_is_left_out_keeps_the_forms_default(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_a_fix_that_mends_nothing_is_refused_by_the_rule_and_a_true_one_comes_in
     refused = portrait(house, "quarantine", "release", bad_row, "--set", "quantity=1")
     assert (refused.returncode, "still breaks unit_price_negative" in refused.stderr) == (1, True)
     released = portrait(house, "quarantine", "release", bad_row, "--set", "unit_price=3")
-    assert (released.returncode, "ingest the window 2024-05-01 to 2024-05-02" in released.stdout) == (0, True)
+    assert (released.returncode, "loaded again: `portrait load 2024-05-01 2024-05-02`" in released.stdout) == (0, True)
     assert load_window(house / "landing", DAY, NEXT_DAY).tables["events"].accepted == 2
     assert portrait(house, "quarantine", "list").stdout == "quarantine is empty\n"
 

@@ -3,6 +3,7 @@
 Light to import: what a command calls is imported when it is called.
 """
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +15,9 @@ from training.options import Data, Epochs, Seed, SourceName
 Models = Annotated[list[str] | None, typer.Option("--model", help="Model to train, may be repeated; all where absent.")]
 Options = Annotated[list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="The source's own option, may be repeated.")]
 Promote = Annotated[bool, typer.Option("--promote/--no-promote", help="Serve a model that beats the one served.")]
-Start = Annotated[str | None, typer.Option("--start", metavar="YYYY-MM-DD", help="First day; the whole delivery where absent.")]
-End = Annotated[str | None, typer.Option("--end", metavar="YYYY-MM-DD", help="The day after the last one.")]
+DAY = "%Y-%m-%d"
+Start = Annotated[datetime | None, typer.Option("--start", formats=[DAY], help="First day; the whole delivery where absent.")]
+End = Annotated[datetime | None, typer.Option("--end", formats=[DAY], help="The day after the last one.")]
 
 
 def demo(
@@ -106,10 +108,22 @@ def ingest(
     as_json: AsJson = False,
 ) -> None:
     """Trigger the `ingest` DAG and follow it all the way to served models."""
-    choices = chosen(
-        source, data=data, start=start, end=end, seed=seed, models=model, epochs=epochs, promote=promote, options=pairs(option)
-    )
-    _follow("ingest", choices, as_json, onward=True)
+    window = _window(start, end)
+    choices = chosen(source, data=data, **window, seed=seed, models=model, epochs=epochs, promote=promote, options=pairs(option))
+    _follow("ingest", choices, as_json, True)
+
+
+def load(
+    start: Annotated[datetime, typer.Argument(formats=[DAY], help="First day.")],
+    end: Annotated[datetime, typer.Argument(formats=[DAY], help="The day after the last one.")],
+    as_json: AsJson = False,
+) -> None:
+    """Load days again as they lie there, with what was released from quarantine, and follow the DAGs all the way."""
+    from serving.local import house
+    from sources.registry import Delivery
+
+    delivery = Delivery.read(house.choose().landing_dir)
+    _follow("ingest", {"source": delivery.source, **_window(start, end), "deliver": False}, as_json, True)
 
 
 def run(
@@ -126,10 +140,33 @@ def chosen(source: str, data: Path | None, **given: Any) -> dict[str, Any]:
     """What a person chose, as the form of `ingest` takes it; what was left out keeps the form's default."""
     from sources.registry import SOURCES
 
+    _check_options(source, given.get("options") or {})
     if SOURCES[source].needs_data and data is None:
         raise typer.BadParameter(f"Source {source} reads files: {SOURCES[source].meaning}. Pass the folder (DATA=... or --data).")
     choices = {"source": source, "data": str(data.resolve()) if data else None, **given}
     return {name: value for name, value in choices.items() if value not in (None, {}, [])}
+
+
+def _window(start: datetime | None, end: datetime | None) -> dict[str, str | None]:
+    """Both days as the form takes them."""
+    if start and end and start >= end:
+        raise typer.BadParameter(f"A window is [start, end) in days. Received {start:{DAY}} to {end:{DAY}}. Let end be later.")
+    return {name: day.strftime(DAY) if day else None for name, day in (("start", start), ("end", end))}
+
+
+def _check_options(source: str, options: dict[str, Any]) -> None:
+    """Raises UnknownOption as the delivery would, before anything starts."""
+    from sources.errors import UnknownOption
+    from sources.registry import SOURCES
+
+    known = SOURCES[source].options
+    for option in options:
+        if option not in known:
+            raise UnknownOption(f"Source {source} has no option '{option}': it {f'knows {sorted(known)}' if known else 'takes none'}.")
+    if source == "shop" and options:
+        from sources.shop import ShopOptions
+
+        ShopOptions.of(options)
 
 
 def _follow(dag: str, choices: dict[str, Any], as_json: bool, onward: bool) -> None:

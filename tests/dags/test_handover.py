@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from dags import assets, deploy, features
+from dags import assets, deploy, features, ingest
 from dags.failures import at_once, skipping
 from quality.load import load_window
 from tests.quality.delivery import DAY, NEXT_DAY, row, write_day
@@ -98,6 +98,15 @@ def test_what_is_not_published_says_why(house: Path, monkeypatch: pytest.MonkeyP
     publish = deploy.deploy().task_dict["publish"].python_callable
     with pytest.raises(AirflowSkipException, match=reason):
         publish(model)
+
+
+def test_a_delivery_that_is_not_asked_for_leaves_the_landing_files_as_they_are(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_day(house, "events", [row("events")])
+    before = path.read_bytes()
+    asked = {"source": "shop", "data": None, "seed": 7, "options": {}, "deliver": False}
+    monkeypatch.setattr(ingest, "get_current_context", lambda: context(asked))
+    assert ingest.ingest().task_dict["deliver"].python_callable() == {}
+    assert [file for file in (house / "landing").rglob("*") if file.is_file()] == [path] and path.read_bytes() == before
 
 
 def test_features_of_a_window_whose_newest_day_was_never_loaded_are_not_built(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -287,3 +287,14 @@ def test_a_failing_gate_stops_the_road_and_leaves_the_online_store_as_it_was(in_
     assert "features /" not in said
     after = [{name: str(value) for name, value in row.items()} for row in OnlineFeatures().read("user_v1", users)]
     assert after == before
+
+
+def test_a_released_row_comes_in_by_the_command_that_the_release_names(road: Road) -> None:
+    rules = {row["rule"]: row["id"] for row in road.json("quarantine", "list")["rows"] if row["ds"] == "2024-04-01"}
+    road.json("quarantine", "release", rules["unit_price_negative"], "--set", "unit_price=4.5")
+    said = road.portrait("quarantine", "release", rules["event_type_unknown"], "--set", "event_type=view").stdout
+    command = said.split("`portrait ")[1].split("`")[0]
+    assert command == "load 2024-04-01 2024-04-02"
+    outcome = road.json(*command.split())
+    assert (outcome["runs"]["ingest"], outcome["runs"]["features"]) == ("success", "success")
+    assert road.warehouse("select unit_price from landing.events where occurred_at = '2024-04-01 10:00'") == [(4.5,)]
