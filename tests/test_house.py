@@ -14,7 +14,8 @@ import yaml
 
 from cli import app
 from settings import ROOT, Settings
-from sources.landing import LANDING
+from sources.landing import EVENT_TYPES, LANDING
+from sources.registry import OWN_TABLES
 
 STAGES = ("dags", "serving", "training", "feature_repo", "quality", "sources")
 
@@ -122,6 +123,24 @@ def test_the_guide_names_every_landing_table_with_its_columns() -> None:
     for table in LANDING.values():
         columns = ", ".join(f"{column.name}{'?' if column.nullable else ''}" for column in table.columns)
         assert f"| `{table.name}` | {', '.join(table.key)} | {columns}" in guide
+
+
+def test_the_guide_says_type_and_unit_of_every_column_that_is_no_text_and_every_type_of_event() -> None:
+    guide = (ROOT / "docs" / "your-shop.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`[^|]*) \|", guide.split("## Types and units")[1], flags=re.M))))
+    handed_in = [column for name, table in LANDING.items() if name not in OWN_TABLES for column in table.columns]
+    assert listed == {column.name for column in handed_in if column.kind != "string"} | {"category"}
+    assert f"`event_type` is one of {', '.join(f'`{name}`' for name in EVENT_TYPES)}" in guide
+
+
+def test_the_architecture_names_the_module_of_every_command_and_the_tables_of_the_quarantine() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    commands: Any = typer.main.get_command(app)
+    said = re.search(r"The `portrait` command is only a list.*?\n\n", page, flags=re.S)
+    assert said is not None
+    assert {name for name in commands.commands if f"`{name}`" not in said[0]} == set()
+    books = dict(re.findall(r"create table if not exists quarantine\.(\w+) \(([^)]*)\)", (ROOT / "quality" / "warehouse.py").read_text()))
+    assert [name for name, columns in books.items() if f"`{name}({re.sub(r' (varchar|date)', '', columns)})`" not in page] == []
 
 
 def commands_named(text: str) -> list[str]:
