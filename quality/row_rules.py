@@ -15,8 +15,9 @@ SHOP_OPENED = "1995-01-01"
 #: A time may lie this far after the end of its day: clocks and time zones of the shop's systems.
 FUTURE_TOLERANCE = "1 day"
 
-#: Announced ahead of time, so it may lie in the future.
+#: Announced ahead of time, so it may lie in the future, as far as there are dates: readers online know no later one.
 _MAY_LIE_AHEAD = ("listed_at",)
+LAST_DATE = "9999-12-31 23:59:59.999999"
 
 MONEY = (0.0, 1e9)
 #: Allowed numbers by column name, ends included.
@@ -74,7 +75,9 @@ def _string_rules(column: Column) -> list[Rule]:
 def _time_rules(column: Column) -> list[Rule]:
     name = column.name
     rules = [Rule(f"{name}_before_shop", f"\"{name}\" < timestamp '{SHOP_OPENED}'", f"{name} lies before {SHOP_OPENED}")]
-    if name not in _MAY_LIE_AHEAD:
+    if name in _MAY_LIE_AHEAD:
+        rules.append(Rule(f"{name}_in_future", f"\"{name}\" > timestamp '{LAST_DATE}'", f"{name} lies after {LAST_DATE[:10]}"))
+    else:
         latest = f"ds + interval 1 day + interval '{FUTURE_TOLERANCE}'"
         rules.append(
             Rule(f"{name}_in_future", f'"{name}" > {latest}', f"{name} lies more than {FUTURE_TOLERANCE} after the day that brought it")

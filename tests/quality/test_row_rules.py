@@ -14,6 +14,7 @@ from quality.row_rules import (
     BURST_EVENTS,
     FREE_TEXT_LENGTH,
     FUTURE_TOLERANCE,
+    LAST_DATE,
     NAME_LENGTH,
     RANGES,
     SHOP_OPENED,
@@ -42,8 +43,11 @@ SPOILED: dict[str, Any] = {
 UNPARSEABLE = {"timestamp": "soon", "float": "ten", "int": "first", "bool": "perhaps", "float_list": "none", "json": "{"}
 
 
-#: Rules that two cells break together, each of them allowed by itself.
-TOGETHER = {("events", "spend_absurd"): {"unit_price": 1e6, "quantity": 1001.0}}
+#: Rules that take other cells: two that are allowed each by itself, and a time so far ahead that Python has no date for it.
+OTHER_CELLS: dict[tuple[str, str], dict[str, Any]] = {
+    ("events", "spend_absurd"): {"unit_price": 1e6, "quantity": 1001.0},
+    ("items", "listed_at_in_future"): {"listed_at": "infinity"},
+}
 
 
 def _broken_rows() -> list[tuple[str, str, dict[str, Any]]]:
@@ -51,8 +55,8 @@ def _broken_rows() -> list[tuple[str, str, dict[str, Any]]]:
     cases = []
     for table in LANDING.values():
         for rule in rules_for(table):
-            if together := TOGETHER.get((table.name, rule.name)):
-                cases.append((table.name, rule.name, row(table.name, **together)))
+            if cells := OTHER_CELLS.get((table.name, rule.name)):
+                cases.append((table.name, rule.name, row(table.name, **cells)))
                 continue
             column = next(c for c in sorted(table.columns, key=lambda c: -len(c.name)) if rule.name.startswith(c.name + "_"))
             fault = rule.name.removeprefix(column.name + "_")
@@ -117,6 +121,13 @@ def test_a_time_may_lie_one_day_past_the_day_that_brought_it_and_no_longer(house
     assert load_window(house / "landing", DAY, NEXT_DAY).tables["events"].quarantined == {"occurred_at_in_future": 1}
 
 
+def test_an_item_may_be_listed_ahead_as_far_as_there_are_dates(house: Path) -> None:
+    days = {"i1": "9999-12-31 23:59:59.999999", "i2": "10000-01-01 00:00:00", "i3": "2025-05-01"}
+    write_day(house, "items", [row("items", item_id=name, listed_at=listed_at) for name, listed_at in days.items()])
+    items = load_window(house / "landing", DAY, NEXT_DAY).tables["items"]
+    assert (items.accepted, items.quarantined) == (2, {"listed_at_in_future": 1})
+
+
 def test_the_quarantined_row_is_kept_as_it_was_delivered(house: Path) -> None:
     write_day(house, "items", [row("items", price="nine euros")])
     load_window(house / "landing", DAY, NEXT_DAY)
@@ -143,6 +154,7 @@ def test_the_page_names_every_kind_of_rule_with_its_limits() -> None:
         assert ", ".join(f"`{value}`" for value in values) in table
     assert f"longer than {NAME_LENGTH} characters, free text than {FREE_TEXT_LENGTH:,}" in table
     assert f"before {SHOP_OPENED}, or more than {FUTURE_TOLERANCE} after" in table
+    assert f"(`listed_at`: after {LAST_DATE[:10]})" in table
     limits = [RANGES[name][1] for name in ("unit_price", "quantity", "rating")]
     money, quantity, rating = (f"{limit:,.0f}" for limit in limits)
     assert f"money above {money}, a quantity above {quantity}, a rating beyond {rating} either way" in table
