@@ -34,6 +34,14 @@ def test_a_loaded_day_on_which_nothing_came_is_no_missing_day(house: Path) -> No
     check_loaded(MAY[1], MAY[2])
 
 
+def test_days_after_all_that_was_delivered_are_not_taken_for_silent_ones(house: Path) -> None:
+    """The source stood still: a load of a longer window finds nothing there, and windows that move on would say that customers left."""
+    write_day(house, "events", [row("events")], MAY[0])
+    load_window(house / "landing", MAY[0], MAY[3])
+    with pytest.raises(NotLoaded, match=r"without 2024-05-02, 2024-05-03; loaded is 2024-05-01 to 2024-05-01"):
+        check_loaded(MAY[0], MAY[3])
+
+
 def test_a_window_without_a_day_is_refused(house: Path) -> None:
     with pytest.raises(WindowInvalid, match="must hold at least one day"):
         check_loaded(MAY[1], MAY[1])
