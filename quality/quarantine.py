@@ -87,8 +87,9 @@ class ReleaseReport:
     end: date
 
     def as_text(self) -> str:
+        rows = f"{len(self.ids)} row{'' if len(self.ids) == 1 else 's'}"
         return (
-            f"Released {len(self.ids)} rows of {', '.join(self.tables)}. They come in when their days are loaded again: "
+            f"Released {rows} of {', '.join(self.tables)}. Each comes in when its day is loaded again: "
             f"`portrait load {self.start} {self.end}`."
         )
 

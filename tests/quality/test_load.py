@@ -348,7 +348,7 @@ def test_a_load_killed_anywhere_changes_nothing_and_a_second_one_equals_a_clean_
     write_day(house, "users", [row("users")])
     load_window(house / "landing", DAY, NEXT_DAY)
     before = _content()
-    write_day(house, "events", [row("events", event_id=f"e{number}", quantity=float(number % 3 - 1)) for number in range(3000)])
+    write_day(house, "events", [row("events", event_id=f"e{n}", user_id=f"u{n % 9}", quantity=float(n % 3 - 1)) for n in range(3000)])
     write_day(house, "users", [row("users", city=" Lund"), row("users", user_id="u2")])
     draw = random.Random(20)
     points = sorted(draw.sample(range(30), 5))
