@@ -123,6 +123,6 @@ class OnlineFeatures:
             except FeatureViewNotFoundException:
                 registry = self._store.config.registry.path
                 raise LookupError(
-                    f"A view must be registered before it is read. Found no {name} in {registry}. Run `portrait up`, which registers them all."
+                    f"A view must be registered before it is read. Found no {name} in {registry}. Run `portrait up`, which registers all."
                 ) from None
         return self._views[name]
