@@ -28,8 +28,8 @@ from settings import ROOT, get_settings
 
 PROJECT = ROOT / "dbt_project"
 
-#: Events of one part of a build, by gigabyte of the warehouse's memory (2 million took 2.4 GB in one part; benchmarks/warehouse.py).
-EVENTS_PER_GB = 700_000
+#: Events of one part of a build, by gigabyte of the warehouse's memory (two models at a time take 1.3 GB for a million).
+EVENTS_PER_GB = 500_000
 
 
 @dataclass(frozen=True)

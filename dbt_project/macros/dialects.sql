@@ -14,6 +14,35 @@
     cast(array_agg({{ value }} order by {{ order_by }}) as {{ type }}[])
 {%- endmacro %}
 
+{# Lists of several columns of `rows`, by `keys`, all in the order of `place`: `lists` is {name: [value, type]}. DuckDB orders each list of a
+   group for itself, and slowly; one list of rows, sorted once and taken apart, costs a tenth of the memory. #}
+{% macro lists_in_order(rows, keys, lists, place) -%}{{ adapter.dispatch('lists_in_order')(rows, keys, lists, place) }}{%- endmacro %}
+{% macro duckdb__lists_in_order(rows, keys, lists, place) %}
+    select
+        {{ keys | join(', ') }},
+        {% for list, (value, type) in lists.items() %}
+            cast([entry.{{ list }} for entry in in_order] as {{ type }}[]) as {{ list }}{{ ',' if not loop.last }}
+        {% endfor %}
+    from (
+        select
+            {{ keys | join(', ') }},
+            list_sort(array_agg(struct_pack(
+                place := {{ place }}{% for list, (value, type) in lists.items() %}, {{ list }} := {{ value }}{% endfor %}
+            ))) as in_order
+        from {{ rows }}
+        group by {{ range(1, keys | length + 1) | join(', ') }}
+    ) as sorted
+{% endmacro %}
+{% macro postgres__lists_in_order(rows, keys, lists, place) %}
+    select
+        {{ keys | join(', ') }},
+        {% for list, (value, type) in lists.items() %}
+            {{ list_of(value, type, place) }} as {{ list }}{{ ',' if not loop.last }}
+        {% endfor %}
+    from {{ rows }}
+    group by {{ range(1, keys | length + 1) | join(', ') }}
+{% endmacro %}
+
 {# The same of a `days` that was joined and may be missing: an empty list then. #}
 {% macro list_of_days(value, type) -%}
     coalesce(

@@ -1,7 +1,7 @@
 {{ config(materialized='incremental', incremental_strategy='append', pre_hook='{{ forget_versions() }}') }}
 
--- A customer is a buyer from the day after a purchase until the next one of the same item, at most for 30 days: where all of his purchases of
--- the item are settled (macros/settled.sql), he comes and goes once, and the number is a running sum.
+-- A customer is a buyer from the day after a purchase until the next one of the same item, at most for 30 days: where all purchases of
+-- theirs of the item are settled (macros/settled.sql), they come and go once for each, and the number is a running sum.
 with
 
 versions as (
@@ -58,10 +58,14 @@ unsettled as (
     inner join unsettled_buyers on purchases.item_id = unsettled_buyers.item_id and purchases.user_id = unsettled_buyers.user_id
 ),
 
+midnights as (
+    select distinct features_at from versions
+),
+
 unsettled_at as (
     select unsettled.*, midnights.features_at
     from unsettled
-    inner join (select distinct features_at from versions) as midnights
+    inner join midnights
         on unsettled.occurred_date < midnights.features_at and unsettled.occurred_date + 30 >= midnights.features_at
 ),
 

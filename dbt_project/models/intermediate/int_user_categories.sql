@@ -1,8 +1,8 @@
 {{ config(materialized='incremental', incremental_strategy='append', pre_hook='{{ forget_versions() }}') }}
 
--- Once per set of days, not once per version: where all days before a version were settled (macros/settled.sql), what it counts changed last
--- when a day entered or left the 90 days. Sets and categories go by numbers (text keys cost most of the time), and a category with its events
--- by one number that sorts as both: events * 2^20 - category_number.
+-- Once per set of days, not once per version: where all days before a version were settled (macros/settled.sql), what it counts changed
+-- last when a day entered or left the 90 days. Sets and categories go by numbers (text keys cost most of the time), and a category with
+-- its events by one number that sorts as both: events * 2^20 - category_number.
 {% set most = 1048576 %}
 with
 
@@ -93,6 +93,7 @@ sets as (
 counts as (
     select
         sets.set_number,
+        days.category_number,
         cast(sum(days.events) * {{ most }} - days.category_number as bigint) as count_and_category
     from sets
     inner join days
@@ -101,7 +102,7 @@ counts as (
             and sets.until_date > days.occurred_date
             and days.occurred_date >= sets.until_date - 90
             and {{ in_force('days', 'sets.as_known_at') }}
-    group by sets.set_number, days.category_number
+    group by 1, 2
 ),
 
 largest as (

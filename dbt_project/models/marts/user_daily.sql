@@ -1,4 +1,6 @@
 {% set counters = ['events', 'views', 'favourites', 'carts', 'purchases', 'returns', 'sessions'] %}
+{% set lists = {'day_numbers': ["occurred_date - cast('1970-01-01' as date)", 'bigint'], 'daily_spend': ['spend', 'double precision']} %}
+{% for counter in counters %}{% do lists.update({'daily_' ~ counter: [counter, 'bigint']}) %}{% endfor %}
 {{ config(materialized='incremental', incremental_strategy='append', pre_hook='{{ forget_versions() }}') }}
 
 -- As in user_sequences: what finally stands is put in order once for each user and cut; versions that differed are put together one by one.
@@ -40,15 +42,7 @@ plain as (
 ),
 
 ordered as (
-    select
-        user_id,
-        {{ list_of("occurred_date - cast('1970-01-01' as date)", 'bigint', 'place') }} as day_numbers,
-        {% for counter in counters %}
-            {{ list_of(counter, 'bigint', 'place') }} as daily_{{ counter }},
-        {% endfor -%}
-        {{ list_of('spend', 'double precision', 'place') }} as daily_spend
-    from standing
-    group by 1
+    {{ lists_in_order('standing', ['user_id'], lists, 'place') }}
 ),
 
 cut as (

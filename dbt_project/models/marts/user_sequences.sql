@@ -28,14 +28,19 @@ entries as (
     where user_id in (select user_id from versions)
 ),
 
-standing as (
+placed as (
     select *, row_number() over (partition by user_id order by occurred_at, {{ by_bytes('event_id') }}) as place
     from entries
     where in_force_until = cast('infinity' as timestamp)
 ),
 
+standing as (
+    select *, cast(floor((place - 1) / {{ length }}.0) as bigint) as block
+    from placed
+),
+
 day_ends as (
-    select user_id, occurred_date, max(place) as last_place
+    select user_id, occurred_date, max(place) as last_place, max(block) as last_block
     from standing
     group by 1, 2
 ),
@@ -49,8 +54,8 @@ plain as (
         versions.user_id,
         versions.features_at,
         versions.created_at,
-        day_ends.last_place,
-        cast(floor((day_ends.last_place - 1) / {{ length }}.0) as bigint) as block
+        day_ends.last_block as block,
+        day_ends.last_place - greatest(day_ends.last_block - 1, 0) * {{ length }} as place_in_block
     from versions
     inner join day_ends
         on versions.user_id = day_ends.user_id and cast(versions.features_at as date) = day_ends.occurred_date + 1
@@ -58,22 +63,18 @@ plain as (
 ),
 
 blocks_of_entries as (
-    select *, cast(floor((place - 1) / {{ length }}.0) as bigint) as block from standing
+    select *, block as of_block from standing
     union all
-    select *, cast(floor((place - 1) / {{ length }}.0) as bigint) + 1 from standing
+    select *, block + 1 from standing
+),
+
+wanted_entries as (
+    select * from blocks_of_entries
+    where (user_id, of_block) in (select user_id, block from plain)
 ),
 
 blocks as (
-    select
-        user_id,
-        block,
-        min(place) as first_place,
-        {% for list, (value, type) in lists.items() %}
-            {{ list_of(value, type, 'place') }} as {{ list }}{{ ',' if not loop.last }}
-        {% endfor %}
-    from blocks_of_entries
-    where (user_id, block) in (select user_id, block from plain)
-    group by 1, 2
+    {{ lists_in_order('wanted_entries', ['user_id', 'of_block'], lists, 'place') }}
 ),
 
 cut as (
@@ -83,11 +84,11 @@ cut as (
         plain.created_at,
         {% for list in lists %}
             blocks.{{ list }}[
-                greatest(plain.last_place - blocks.first_place + 2 - {{ length }}, 1):plain.last_place - blocks.first_place + 1
+                greatest(plain.place_in_block + 1 - {{ length }}, 1):plain.place_in_block
             ] as {{ list }}{{ ',' if not loop.last }}
         {% endfor %}
     from plain
-    inner join blocks on plain.user_id = blocks.user_id and plain.block = blocks.block
+    inner join blocks on plain.user_id = blocks.user_id and plain.block = blocks.of_block
 ),
 
 one_by_one as (
@@ -113,17 +114,13 @@ histories as (
             and {{ in_force('entries', 'one_by_one.created_at') }}
 ),
 
-put_together as (
-    select
-        user_id,
-        features_at,
-        created_at,
-        {% for list, (value, type) in lists.items() %}
-            {{ list_of(value, type, 'steps_back desc') }} as {{ list }}{{ ',' if not loop.last }}
-        {% endfor %}
-    from histories
+newest as (
+    select * from histories
     where steps_back <= {{ length }}
-    group by 1, 2, 3
+),
+
+put_together as (
+    {{ lists_in_order('newest', ['user_id', 'features_at', 'created_at'], lists, '-steps_back') }}
 ),
 
 final as (
