@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from sources.errors import DataNotFound, UnknownOption, UnknownSource
@@ -182,10 +183,7 @@ def deliver(source: str, data: Path | str | None, landing_dir: Path, *, seed: in
             f"A source must be one of {sorted(SOURCES)}. Received '{source}'. Files already in landing form go in by `landing`."
         )
     chosen = SOURCES[source]
-    for option in options or {}:
-        if option not in chosen.options:
-            known = f"it knows {sorted(chosen.options)}" if chosen.options else "it takes none"
-            raise UnknownOption(f"Source {source} has no option '{option}': {known}.")
+    check_options(source, options or {})
     if chosen.needs_data and data is None:
         raise DataNotFound(f"Source {source} reads files: {chosen.meaning}. No folder was given. Pass the folder (DATA=... or --data).")
     path = Path(data) if chosen.needs_data and data is not None else None
@@ -196,7 +194,7 @@ def deliver(source: str, data: Path | str | None, landing_dir: Path, *, seed: in
 
     from sources.files import write_partitions
 
-    adapter = import_module(f"sources.{_OTHER_MODULES.get(source, source)}")
+    adapter = _adapter(source)
     whole = adapter.whole_tables(path) if hasattr(adapter, "whole_tables") else set(chosen.tables)
     if hasattr(adapter, "stream"):
         counts = adapter.stream(seed, options or {}, landing_dir, whole)
@@ -212,6 +210,20 @@ def deliver(source: str, data: Path | str | None, landing_dir: Path, *, seed: in
     )
     delivery.write(landing_dir)
     return delivery
+
+
+def check_options(source: str, options: dict[str, Any]) -> None:
+    """Raises UnknownOption where the source has no such option, or not with that value."""
+    known = SOURCES[source].options
+    for option in options:
+        if option not in known:
+            raise UnknownOption(f"Source {source} has no option '{option}': {f'it knows {sorted(known)}' if known else 'it takes none'}.")
+    if options and hasattr(adapter := _adapter(source), "check_options"):
+        adapter.check_options(options)
+
+
+def _adapter(source: str) -> ModuleType:
+    return import_module(f"sources.{_OTHER_MODULES.get(source, source)}")
 
 
 def _why_missing(source: Source, table: str) -> str:

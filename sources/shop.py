@@ -75,6 +75,11 @@ def _parsed(name: str, value: Any) -> Any:
     return parsed
 
 
+def check_options(options: dict[str, Any]) -> None:
+    """Raises `UnknownOption` for a value outside its range."""
+    ShopOptions.of(options)
+
+
 def stream(seed: int, options: dict[str, Any], landing_dir: Path, whole: Collection[str]) -> Counts:
     """Writes the shop of that seed and size, and its truth beside the landing folder; yields (rows, first day, last day) by table."""
     chosen = ShopOptions.of(options)

@@ -138,9 +138,9 @@ def run(
 
 def chosen(source: str, data: Path | None, **given: Any) -> dict[str, Any]:
     """What a person chose, as the form of `ingest` takes it; what was left out keeps the form's default."""
-    from sources.registry import SOURCES
+    from sources.registry import SOURCES, check_options
 
-    _check_options(source, given.get("options") or {})
+    check_options(source, given.get("options") or {})
     if SOURCES[source].needs_data and data is None:
         raise typer.BadParameter(f"Source {source} reads files: {SOURCES[source].meaning}. Pass the folder (DATA=... or --data).")
     choices = {"source": source, "data": str(data.resolve()) if data else None, **given}
@@ -152,21 +152,6 @@ def _window(start: datetime | None, end: datetime | None) -> dict[str, str | Non
     if start and end and start >= end:
         raise typer.BadParameter(f"A window is [start, end) in days. Received {start:{DAY}} to {end:{DAY}}. Let end be later.")
     return {name: day.strftime(DAY) if day else None for name, day in (("start", start), ("end", end))}
-
-
-def _check_options(source: str, options: dict[str, Any]) -> None:
-    """Raises UnknownOption as the delivery would, before anything starts."""
-    from sources.errors import UnknownOption
-    from sources.registry import SOURCES
-
-    known = SOURCES[source].options
-    for option in options:
-        if option not in known:
-            raise UnknownOption(f"Source {source} has no option '{option}': it {f'knows {sorted(known)}' if known else 'takes none'}.")
-    if source == "shop" and options:
-        from sources.shop import ShopOptions
-
-        ShopOptions.of(options)
 
 
 def _follow(dag: str, choices: dict[str, Any], as_json: bool, onward: bool) -> None:
