@@ -32,6 +32,8 @@ def test_a_loaded_day_on_which_nothing_came_is_no_missing_day(house: Path) -> No
     load_window(house / "landing", MAY[0], MAY[4])
     check_loaded(MAY[0], MAY[4])
     check_loaded(MAY[1], MAY[2])
+    with pytest.raises(NotLoaded, match=r"without 2024-05-05; loaded is 2024-05-01 to 2024-05-04"):
+        check_loaded(MAY[1], MAY[5])
 
 
 def test_days_after_all_that_was_delivered_are_not_taken_for_silent_ones(house: Path) -> None:
