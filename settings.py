@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     redis: str = Field("127.0.0.1:6379,db=0", description="Redis as Feast writes it: host:port, then options such as db=0,password=...")
     clock: Literal["data", "wall"] = Field("data", description="now, for online reads: the newest time known from records, or UTC time")
     training_threads: int = Field(2, ge=1, description="CPU threads of one training task")
+    gate_rules: str = Field("", description="TOML file with the rules of the models' gate; empty: training/gate.toml")
 
     @field_validator("home")
     @classmethod

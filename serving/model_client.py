@@ -104,15 +104,17 @@ class ModelClient:
         version: int | None = None,
         label: str | None = None,
         outputs: Sequence[str] | None = None,
+        signature: str = SIGNATURE,
         timeout_s: float = 5.0,
     ) -> Prediction:
-        """Run the model's default signature.
+        """Run a signature of the model: its default one, or `explain`.
 
-        An array is sent in its own dtype; a list is given the dtype that the model's signature names (read once per model). `outputs` are
-        those wanted, all where None. ModelError's children say what went wrong.
+        An array is sent in its own dtype; a list is given the dtype that the default signature names (read once per model), and text where
+        it names none. `outputs` are those wanted, all where None. ModelError's children say what went wrong.
         """
         request = wire.PredictRequest(output_filter=outputs or ())
         _fill_spec(request.model_spec, model, version, label)
+        request.model_spec.signature_name = signature
         for name, values in inputs.items():
             array = values if isinstance(values, np.ndarray) else self._as_array(model, name, values, version, label, timeout_s)
             try:

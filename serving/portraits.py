@@ -13,13 +13,13 @@ from serving.shop_front import ShopFront, front
 from training.signatures import PORTRAIT
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times are UTC without zone throughout the house
-#: A trait whose best value is less likely than this is shown as unknown.
-LEAST_CERTAINTY = 0.6
+PROBABILITIES = ("purchase_probability_7d", "purchase_probability_30d", "churn_probability_7d", "churn_probability_30d")
+UNKNOWN = "unknown"  # what the model says of a trait where no value is certain enough
 
 
 @dataclass(frozen=True)
 class Trait:
-    """An inferred trait: probability of each value, most likely first; `value` is None where none is likely enough."""
+    """An inferred trait: probability of each value, most likely first; `value` is None where none is certain enough to be said."""
 
     name: str
     value: str | None
@@ -28,14 +28,22 @@ class Trait:
 
 @dataclass(frozen=True)
 class Inferred:
-    """What the served portrait model says."""
+    """What the served portrait model says. Interests are shares by top-level category, most first; None a month ago without events by then.
+
+    The alarm says that the taste changed at once within the last 30 days, on stronger evidence than all but a few users give.
+    """
 
     model_version: int
     vector: tuple[float, ...]
     traits: tuple[Trait, ...]
+    segment: str | None
     interests: dict[str, float]
+    interests_30d_ago: dict[str, float] | None
+    interest_alarm: bool
+    next_category: str | None
     purchase_probability_7d: float
     purchase_probability_30d: float
+    churn_probability_7d: float
     churn_probability_30d: float
 
 
@@ -82,25 +90,25 @@ def show(user_id: str, *, shop: ShopFront | None = None, recent: int = 10) -> Po
 def _infer(shop: ShopFront, row: dict[str, Any], as_of: datetime) -> Inferred:
     answer = shop.predict(PORTRAIT.name, history_inputs([row], as_of) | user_inputs([row]))
     traits = []
+    choices = _texts(answer["trait_choices"][0])
     for index, name in enumerate(_texts(answer["trait_names"][0])):
         values = _texts(answer["trait_values"][0][index])
         shares = answer["trait_probabilities"][0][index]
         likely = sorted(((float(p), value) for p, value in zip(shares, values, strict=True) if value), reverse=True)
-        best = likely[0][1] if likely and likely[0][0] >= LEAST_CERTAINTY else None
+        best = None if choices[index] == UNKNOWN else choices[index]
         traits.append(Trait(name, best, {value: share for share, value in likely}))
-    interests = {
-        name: float(share)
-        for name, share in zip(_texts(answer["interest_categories"][0]), answer["interest_shares"][0], strict=True)
-        if name
-    }
+    categories = _texts(answer["interest_categories"][0])
+    before = dict(zip(categories, answer["interest_shares_30d_ago"][0].tolist(), strict=True))
     return Inferred(
         answer.version,
         tuple(float(x) for x in answer["vector"][0]),
         tuple(traits),
-        interests,
-        float(answer["purchase_probability_7d"][0]),
-        float(answer["purchase_probability_30d"][0]),
-        float(answer["churn_probability_30d"][0]),
+        _texts(answer["segment"])[0] or None,
+        dict(zip(categories, answer["interest_shares"][0].tolist(), strict=True)),
+        before if np.isfinite(list(before.values())).all() else None,
+        bool(answer["interest_alarm"][0]),
+        _texts(answer["next_category"])[0] or None,
+        *(float(answer[name][0]) for name in PROBABILITIES),
     )
 
 

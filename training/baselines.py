@@ -61,6 +61,34 @@ def ease(train: csr_matrix, l2: float = 100.0) -> Scorer:
     return lambda rows: _binary(rows) @ weights
 
 
+def als(train: csr_matrix, seed: int, dim: int = 64, alpha: float = 10.0, l2: float = 1.0, sweeps: int = 10) -> Scorer:
+    """Implicit-feedback matrix factorisation by alternating least squares (Hu, Koren & Volinsky, ICDM 2008); asked users are folded in."""
+    seen = _binary(train).astype(np.float32)
+    generator = np.random.default_rng(seed)
+    items = generator.normal(scale=0.1, size=(train.shape[1], dim)).astype(np.float32)
+    for _ in range(sweeps):
+        users = _least_squares(seen, items, alpha, l2)
+        items = _least_squares(seen.T.tocsr(), users, alpha, l2)
+    return lambda rows: _least_squares(_binary(rows).astype(np.float32), items, alpha, l2) @ items.T
+
+
+def _least_squares(seen: csr_matrix, factors: np.ndarray, alpha: float, l2: float) -> np.ndarray:
+    """Factors of the rows of `seen` `(rows, n)` for fixed `factors` `(n, dim)`: confidence is 1, and 1 + alpha where seen."""
+    whole = factors.T @ factors + l2 * np.eye(factors.shape[1], dtype=np.float32)
+    found = np.zeros((seen.shape[0], factors.shape[1]), np.float32)
+    for row in np.flatnonzero(np.diff(seen.indptr)):
+        own = factors[seen.indices[seen.indptr[row] : seen.indptr[row + 1]]]
+        found[row] = np.linalg.solve(whole + alpha * own.T @ own, (1 + alpha) * own.sum(0))
+    return found
+
+
+def top_frequency(train: csr_matrix) -> Scorer:
+    """A user's own items by how often the user had them, and popularity among the others: the baseline of repeated purchases."""
+    counts = np.asarray(train.sum(axis=0), dtype=np.float32).ravel()
+    others = counts / (counts.max(initial=0) + 1.0)  # below one: never above an item of the user's own
+    return lambda rows: np.asarray(rows.todense(), dtype=np.float32) + others
+
+
 def base_rate(truth: np.ndarray, classes: int) -> np.ndarray:
     """Share of each class, `(classes,)`; one is added to every count, so that no class is impossible."""
     counts = np.bincount(truth, minlength=classes) + 1.0
@@ -76,6 +104,23 @@ def trait_regression(train: csr_matrix, truth: np.ndarray, test: csr_matrix, cla
     probabilities = np.zeros((test.shape[0], classes))
     probabilities[:, model.classes_] = model.predict_proba(normalize(test.log1p()))
     return probabilities
+
+
+def boosted_trees(learn: np.ndarray, truth: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
+    """Probabilities of two classes `(asked rows, 2)` by gradient boosting, stopped on a tenth of the rows; NaN is a value of its own."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    model = HistGradientBoostingClassifier(max_iter=500, learning_rate=0.05, max_leaf_nodes=15, early_stopping=True, random_state=seed)
+    return model.fit(learn, truth).predict_proba(asked)
+
+
+def logistic_regression(learn: np.ndarray, truth: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Probabilities of two classes `(asked rows, 2)` by logistic regression on standardised columns."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(learn, truth).predict_proba(asked)
 
 
 def t_learner(covariates: np.ndarray, outcome: np.ndarray, is_treated: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:

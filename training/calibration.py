@@ -18,6 +18,18 @@ def temperature(logits: np.ndarray, truth: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x))
 
 
+def certain_from(probabilities: np.ndarray, truth: np.ndarray, precision: float) -> float:
+    """The least probability from which the best value was right in at least `precision` of the rows `(rows, classes)` at or above it.
+
+    Above 1 where no such probability exists among 20 rows or more: then nothing is certain enough to be said.
+    """
+    best = probabilities.max(axis=1)
+    order = np.argsort(-best, kind="stable")
+    right = np.cumsum(probabilities.argmax(axis=1)[order] == truth[order]) / np.arange(1, len(order) + 1)
+    enough = np.flatnonzero((right >= precision) & (np.arange(1, len(order) + 1) >= min(20, len(order))))
+    return float(best[order[enough[-1]]]) if len(enough) else 1.1
+
+
 def platt(logits: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     """Slope and shift of least log-loss for `sigmoid(slope * logit + shift)` (Platt 1999, with his smoothed targets); (1, 0) for one class.
 

@@ -10,7 +10,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from feature_repo.text import fused
+from feature_repo.text.known import MOST_HISTORIES
+from feature_repo.text.tokens import tokens
+from training.baselines import interactions
+from training.histories import Histories
+
 CATEGORY_LEVELS = 3
+NEWEST = 100  # events of a user in which items are said to keep company
 
 
 @dataclass(frozen=True)
@@ -74,14 +81,15 @@ def catalogue_from_items(items: pa.Table | None, item_attributes: pa.Table | Non
     return Catalogue(item_ids, **texts, price=price, attributes=words.reindex(item_ids).fillna("").to_numpy(object))
 
 
-def content_of(catalogue: Catalogue, text_dim: int, seed: int) -> ItemContent:
-    """Numbers of the items' content: `text_dim` SVD dimensions of TF-IDF words, log price (standardised) and whether it is known."""
+def content_of(catalogue: Catalogue, histories: Histories) -> ItemContent:
+    """Numbers of the items' content: the fused vectors of words and company (`feature_repo.text.fused`, the model that is published as
+    `item_vectors`, fitted on these histories alone), log price (standardised) and whether it is known."""
     log_price = np.log1p(np.clip(catalogue.price, 0, None))
     is_priced = np.isfinite(log_price)
     spread = log_price[is_priced].std() if is_priced.any() else 0.0
     standardised = (log_price - (log_price[is_priced].mean() if is_priced.any() else 0.0)) / (spread or 1.0)
     price = np.stack([np.where(is_priced, standardised, 0.0), is_priced], axis=1)
-    dense = np.concatenate([_text_vectors(catalogue, text_dim, seed), price], axis=1).astype(np.float32)
+    dense = np.concatenate([_fused_vectors(catalogue, histories), price], axis=1).astype(np.float32)
     paths = [[part.strip() for part in path.split(">")] if path else [] for path in catalogue.category]
     category_ids = np.stack(
         [_ids([" > ".join(path[: level + 1]) if len(path) > level else "" for path in paths]) for level in range(CATEGORY_LEVELS)], axis=1
@@ -96,21 +104,18 @@ def _ids(values: Iterable[str]) -> np.ndarray:
     return pd.Index(vocabulary).get_indexer(pd.Index(values)).astype(np.int32)
 
 
-def _text_vectors(catalogue: Catalogue, text_dim: int, seed: int) -> np.ndarray:
-    """Truncated SVD of TF-IDF of title and attributes, rows of unit length or zero, `(items, text_dim)`."""
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.preprocessing import normalize
-
-    vectors = np.zeros((len(catalogue), text_dim), np.float32)
-    texts = [f"{title} {words}".strip() for title, words in zip(catalogue.title, catalogue.attributes, strict=True)]
-    if not any(texts):
-        return vectors
-    words = TfidfVectorizer(token_pattern=r"[^\s,.;:()]{2,}", max_features=50_000, sublinear_tf=True, dtype=np.float32).fit_transform(texts)
-    if words.shape[1] <= text_dim:
-        vectors[:, : words.shape[1]] = words.toarray()
-        return vectors
-    if len(catalogue) <= text_dim:  # fewer items than dimensions: no decomposition is needed to tell them apart
-        vectors[:, : len(catalogue)] = (words @ words.T).toarray()
-        return vectors
-    return normalize(TruncatedSVD(text_dim, random_state=seed).fit_transform(words)).astype(np.float32)
+def _fused_vectors(catalogue: Catalogue, histories: Histories) -> np.ndarray:
+    """Vectors of words and company, `(items, dim)`: without words or company zeros, without company its words' guess."""
+    documents = [
+        [*tokens(title), *(word.casefold() for word in words.split())]
+        for title, words in zip(catalogue.title, catalogue.attributes, strict=True)
+    ]
+    rows = [np.unique(catalogue.index_of(items[-NEWEST:])) for items in histories.item_ids]
+    rows = [row[row >= 0] for row in rows]
+    rows = [row for row in rows if len(row) > 1]
+    chosen = np.random.default_rng(0).permutation(len(rows))[:MOST_HISTORIES]
+    baskets = interactions([rows[row] for row in sorted(chosen)], len(catalogue))
+    if not baskets.nnz and not any(documents):
+        return np.zeros((len(catalogue), 0), np.float32)
+    ids = catalogue.item_ids.tolist()
+    return fused.fit(ids, documents, baskets).vectors(ids, documents)

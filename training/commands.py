@@ -50,6 +50,20 @@ def evaluate_traits(
     _write(measure(source=source, data=data, trait=trait, folds=folds, seed=seed, epochs=epochs, log=_log), out)
 
 
+@evaluate.command("intent")
+def evaluate_intent(
+    csv: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="A table with a header line.")],
+    target: Annotated[str, typer.Option(help="The column to predict; it must have two values.")],
+    folds: Annotated[int, typer.Option(min=2)] = 5,
+    seed: Seed = 7,
+    out: Out = None,
+) -> None:
+    """How well a yes-or-no column, such as purchase intention, is predicted from the others, by cross-validation."""
+    from training.evaluate import evaluate_intent as measure
+
+    _write(measure(csv=csv, target=target, folds=folds, seed=seed, log=_log), out)
+
+
 @evaluate.command("uplift")
 def evaluate_uplift(
     source: SourceName,

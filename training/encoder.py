@@ -15,11 +15,12 @@ import keras
 import numpy as np
 import pandas as pd
 
+from training.backbones import build_block
 from training.catalogue import Catalogue, content_of
 from training.encoder_config import EncoderConfig
 from training.fitting import Validation, fit_next_item
 from training.histories import Histories
-from training.layers import RESERVED, CausalBlock, ItemEncoder, content_table, unit
+from training.layers import RESERVED, ItemEncoder, content_table, unit
 from training.windows import EVENT_TYPE_IDS, GAP_BUCKETS, newest_steps, packed_windows, steps_of
 
 INPUTS = ("items", "types", "gaps", "segments", "positions")
@@ -33,24 +34,29 @@ def build_item_encoder(config: EncoderConfig, sizes: dict[str, int], seed: int, 
 def build_encoder(config: EncoderConfig, item_encoder: ItemEncoder, seed: int) -> keras.Model:
     """The sequence model: five int32 inputs `(batch, steps)` give states `(batch, steps, dim)`.
 
-    The state of a step knows the events up to that step in its segment and nothing later.
+    The state of a step knows the events up to that step in its segment and nothing later. The layer `body` is the model without the item
+    encoder: it takes `vectors` `(batch, steps, dim)` in place of `items`, so that a gradient can be taken by event.
     """
+    inputs = {name: keras.Input((config.sequence_length,), dtype="int32", name=name) for name in INPUTS}
+    others = {name: tensor for name, tensor in inputs.items() if name != "items"}
+    return keras.Model(inputs, _body(config, seed)({"vectors": item_encoder(inputs["items"]), **others}), name="encoder")
+
+
+def _body(config: EncoderConfig, seed: int) -> keras.Model:
     steps = config.sequence_length
-    inputs = {name: keras.Input((steps,), dtype="int32", name=name) for name in INPUTS}
+    inputs = {name: keras.Input((steps,), dtype="int32", name=name) for name in INPUTS if name != "items"}
+    inputs["vectors"] = keras.Input((steps, config.dim), name="vectors")
 
     def embed(name: str, size: int, offset: int) -> Any:
         start = keras.initializers.RandomNormal(stddev=0.05, seed=seed + offset)
         return keras.layers.Embedding(size, config.dim, embeddings_initializer=start, name=f"{name}_embedding")(inputs[name])
 
-    states = item_encoder(inputs["items"])  # (batch, steps, dim)
-    states = states + embed("types", len(EVENT_TYPE_IDS), 11) + embed("gaps", GAP_BUCKETS, 12) + embed("positions", steps, 13)
+    states = inputs["vectors"] + embed("types", len(EVENT_TYPE_IDS), 11) + embed("gaps", GAP_BUCKETS, 12) + embed("positions", steps, 13)
     states = keras.layers.Dropout(config.dropout, seed=seed + 14)(states)
     for block in range(config.blocks):
-        states = CausalBlock(config.dim, config.heads, config.dropout, seed + 20 + 10 * block, name=f"block_{block}")(
-            states, inputs["segments"]
-        )
+        states = build_block(config, seed + 20 + 10 * block, f"block_{block}")(states, inputs["segments"], inputs["gaps"])
     states = keras.layers.LayerNormalization(epsilon=1e-6, name="norm_out")(states)
-    return keras.Model(inputs, states, name="encoder")
+    return keras.Model(inputs, states, name="body")
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,7 @@ def train_encoder_network(
             f"{int(histories.lengths.sum())} events, none of them such a pair. Load more days of the table `events`."
         )
     counts = np.bincount(np.concatenate([user.items for user in steps]), minlength=len(catalogue) + RESERVED)[RESERVED:]
-    content = content_of(catalogue, config.text_dim, seed)
+    content = content_of(catalogue, histories)
     table = content_table(content, counts > 0)
     sizes = {
         "places": len(table),

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
+
+BACKBONES = ("attention", "lstm", "cnn")
+LOSSES = ("sampled_softmax", "full_softmax", "gbce")
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
     """The causal sequence model: what it sees, how large it is, how it learns. Defaults were chosen on validation only."""
 
+    backbone: Literal["attention", "lstm", "cnn"] = "attention"
     sequence_length: int = 50
     dim: int = 64
     blocks: int = 1
-    heads: int = 2
-    text_dim: int = 64
+    heads: int = 2  # of attention
+    is_gated: bool = True  # attention with LiGR's gates
+    time_aware: bool = False  # attention that knows the time between any two events, not only since the event before
+    kernel: int = 3  # taps of a convolution
+    kernel_growth: int = 2  # each block's taps lie so many times farther apart than the block's before
     dropout: float = 0.2
     id_dropout: float = 0.05  # share of items seen by content alone while learning, so that new items have a place
+    loss: Literal["sampled_softmax", "full_softmax", "gbce"] = "sampled_softmax"
     negatives: int = 256
+    gbce_trust: float = 0.75
     negative_popularity: float = 0.0  # negatives are drawn by count to this power; 0 is uniform; corrected by log q
     temperature: float = 0.05
     repeat_weight: float = 0.0  # weight of targets that the user has had before: nobody needs a model to repeat them
@@ -31,7 +40,20 @@ class EncoderConfig:
             raise ValueError(
                 f"`dim` must be a multiple of `heads`. Received dim={self.dim}, heads={self.heads}. Choose another of the two."
             )
-        for name in ("sequence_length", "dim", "blocks", "heads", "text_dim", "negatives", "batch_rows", "epochs"):
+        for name, known in (("backbone", BACKBONES), ("loss", LOSSES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"`{name}` must be one of {list(known)}. Received {getattr(self, name)!r}. Choose one of them.")
+        for name in (
+            "sequence_length",
+            "dim",
+            "blocks",
+            "heads",
+            "kernel",
+            "kernel_growth",
+            "negatives",
+            "batch_rows",
+            "epochs",
+        ):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received {value}. Choose a positive number.")
         if self.temperature <= 0:

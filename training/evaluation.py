@@ -58,7 +58,7 @@ def histories_and_catalogue(tables: "dict[str, pa.Table]") -> "tuple[Histories, 
     return histories, catalogue_from_items(tables.get("items"), tables.get("item_attributes"), histories.all_item_ids)
 
 
-def encoder_config(**chosen: int | None) -> Any:
+def encoder_config(**chosen: Any) -> Any:
     """The encoder's default configuration with what was chosen; None is the default."""
     from training.encoder_config import EncoderConfig
 

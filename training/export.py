@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from training.signatures import GOLDEN_FILE, PROVENANCE_FILE, SIGNATURE, WARMUP_FILE, DType, ServedModel, Tensor
+from training.signatures import EXPLAIN, GOLDEN_FILE, PROVENANCE_FILE, SIGNATURE, WARMUP_FILE, DType, ServedModel, Tensor
 
 DTYPES: dict[DType, tf.DType] = {"string": tf.string, "int32": tf.int32, "int64": tf.int64, "float32": tf.float32}
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
@@ -23,26 +23,25 @@ def export_model(
     model: ServedModel,
     path: Path,
     *,
+    explain: Callable[..., dict[str, tf.Tensor]] | None = None,
     golden: Mapping[str, np.ndarray],
     provenance: Mapping[str, Any],
     extra_inputs: tuple[Tensor, ...] = (),
 ) -> None:
-    """Writes the SavedModel of `module` into the folder `path`; its signature calls `serve(**inputs)`.
+    """Writes the SavedModel of `module` into the folder `path`; its signature calls `serve(**inputs)`, and `explain` likewise.
 
     `golden` are the inputs of a few requests, batched; their outputs are kept beside them, and they warm the server up, whole and one
     alone. Raises ValueError where `serve` returns other outputs than `model` names.
     """
     inputs = (*model.inputs, *extra_inputs)
-    specs = {tensor.name: tf.TensorSpec([None] * len(tensor.dims), DTYPES[tensor.dtype], name=tensor.name) for tensor in inputs}
     module.function = tf.function(serve)
-    concrete = module.function.get_concrete_function(**specs)
-    expected = {tensor.name: DTYPES[tensor.dtype] for tensor in model.outputs}
-    returned = {name: tensor.dtype for name, tensor in concrete.structured_outputs.items()}
-    if returned != expected:
-        raise ValueError(f"`{model.name}` must return {expected}. Received {returned}. Change serve or training/signatures.py.")
+    signatures = {SIGNATURE: _concrete(module.function, model.name, inputs, model.outputs)}
+    if explain is not None:
+        module.explain_function = tf.function(explain)
+        signatures[EXPLAIN] = _concrete(module.explain_function, f"{model.name}.explain", model.explain_inputs, model.explain_outputs)
     # Keras hides its layers' variables behind copies of its own; tracked here, a session restores the very ones that the signature reads.
-    module.captured_variables = list(concrete.variables)
-    tf.saved_model.save(module, str(path), signatures={SIGNATURE: concrete})
+    module.captured_variables = [variable for concrete in signatures.values() for variable in concrete.variables]
+    tf.saved_model.save(module, str(path), signatures=signatures)
 
     batch = {tensor.name: tf.constant(golden[tensor.name], DTYPES[tensor.dtype]) for tensor in inputs}
     outputs = module.function(**batch)
@@ -53,6 +52,17 @@ def export_model(
     versions = {name: version(name) for name in PACKAGES}
     facts = {"model": model.name, "feature_service": model.feature_service, **provenance, "versions": versions}
     (path / PROVENANCE_FILE).write_text(json.dumps(facts, indent=1, default=str))
+
+
+def _concrete(function: Any, name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Any:
+    """The function traced for raw inputs of any size; it must return what the signature names."""
+    specs = {tensor.name: tf.TensorSpec([None] * len(tensor.dims), DTYPES[tensor.dtype], name=tensor.name) for tensor in inputs}
+    concrete = function.get_concrete_function(**specs)
+    expected = {tensor.name: DTYPES[tensor.dtype] for tensor in outputs}
+    returned = {key: tensor.dtype for key, tensor in concrete.structured_outputs.items()}
+    if returned != expected:
+        raise ValueError(f"`{name}` must return {expected}. Received {returned}. Change it or training/signatures.py.")
+    return concrete
 
 
 def _listed(tensor: tf.Tensor) -> list[Any]:

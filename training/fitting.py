@@ -16,8 +16,8 @@ from training.baselines import interactions
 from training.encoder_config import EncoderConfig
 from training.histories import Histories
 from training.layers import ItemEncoder
+from training.losses import NegativeSampler, NextItemLoss
 from training.metrics import ndcg, rank_targets
-from training.sampled_softmax import NegativeSampler, sampled_softmax_loss
 
 if TYPE_CHECKING:
     from training.encoder import TrainedEncoder
@@ -36,28 +36,15 @@ class Validation:
     targets: np.ndarray
 
 
-class SampledSoftmax(keras.layers.Layer):
-    """The loss per step as a layer, `(batch, steps)`: see `sampled_softmax_loss`."""
-
-    def __init__(self, log_q: np.ndarray, temperature: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._log_q, self._temperature = log_q, temperature
-
-    def call(self, states: Any, true_vectors: Any, other_vectors: Any, targets: Any, others: Any) -> Any:
-        log_q = keras.ops.convert_to_tensor(self._log_q)
-        return sampled_softmax_loss(states, true_vectors, other_vectors, targets, others, log_q, self._temperature)
-
-
 def build_training_model(
     network: keras.Model, item_encoder: ItemEncoder, counts: np.ndarray, config: EncoderConfig, seed: int
 ) -> keras.Model:
-    """The network with the sampled softmax on top: inputs of the encoder and `targets`, output the loss per step `(batch, steps)`."""
+    """The network with the loss on top: inputs of the encoder and `targets`, output the loss per step `(batch, steps)`."""
     targets = keras.Input((config.sequence_length,), dtype="int32", name="targets")
-    sampler = NegativeSampler(counts, config.negatives, config.negative_popularity, seed + 1, name="negatives")
+    negatives = None if config.loss == "full_softmax" else config.negatives
+    sampler = NegativeSampler(counts, negatives, config.negative_popularity, seed + 1, name="negatives")
     others = sampler(targets)
-    loss = SampledSoftmax(sampler.log_q, config.temperature, name="loss")(
-        network.output, item_encoder(targets), item_encoder(others), targets, others
-    )
+    loss = NextItemLoss(sampler, config, name="loss")(network.output, item_encoder(targets), item_encoder(others), targets, others)
     return keras.Model({**network.input, "targets": targets}, loss, name="next_item")
 
 

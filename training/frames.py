@@ -17,7 +17,7 @@ from training.splits import Questions
 from training.uplift import CONTROL
 
 PERIOD = timedelta(days=14)
-PROPENSITY_LABELS = ("is_purchased_7d", "is_purchased_30d", "is_active_30d")
+PROPENSITY_LABELS = ("is_purchased_7d", "is_purchased_30d", "is_active_7d", "is_active_30d")
 
 
 def to_us(moment: datetime) -> int:
@@ -107,7 +107,7 @@ def ask(service: str, labels: pd.DataFrame, at: pd.Series) -> Asked:
 
 
 def propensity_labels(end: datetime) -> pd.DataFrame:
-    """`user_id`, `label_at` and the three outcomes, of the labels known at `end`."""
+    """`user_id`, `label_at` and the four outcomes, of the labels known at `end`."""
     rows = read_mart("next_purchase_labels")
     return rows[(rows["known_at"] <= end) & rows[list(PROPENSITY_LABELS)].notna().all(axis=1)].reset_index(drop=True)
 
@@ -116,6 +116,12 @@ def trait_labels(end: datetime) -> pd.DataFrame:
     """`user_id`, `trait`, `value` of what users had declared at `end`."""
     rows = read_mart("trait_labels")
     return rows[rows["known_at"].isna() | (rows["known_at"] <= end)].reset_index(drop=True)
+
+
+def numbers_at(user_ids: pd.Series, at: datetime) -> np.ndarray:
+    """What was known of the users' numbers at `at`, `(users, USER_FEATURES)`, NaN where unknown."""
+    frame = training_frame(PORTRAIT.feature_service, pd.DataFrame({"user_id": user_ids.to_numpy(), "event_timestamp": at}))
+    return frame[list(USER_FEATURES)].to_numpy(np.float32)
 
 
 def ask_propensities(labels: pd.DataFrame) -> Asked:

@@ -1,4 +1,4 @@
-"""Purchase and churn propensities: three calibrated probabilities from the frozen encoder and the user's numbers."""
+"""Purchase and churn propensities: four calibrated probabilities from the frozen encoder and the user's numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.calibration import platt, sigmoid
 from training.numbers import NumberEncoder
 from training.portrait_config import PortraitConfig
 
-OUTCOMES = ("purchase_probability_7d", "purchase_probability_30d", "churn_probability_30d")
+OUTCOMES = ("purchase_probability_7d", "purchase_probability_30d", "churn_probability_7d", "churn_probability_30d")
 
 
 @dataclass(frozen=True)

@@ -11,22 +11,40 @@ from training.encoder import TrainedEncoder
 from training.layers import RESERVED
 from training.windows import EVENT_TYPE_IDS, GAP_SECONDS
 
+DAY_US = 86_400_000_000
+
 
 @dataclass(frozen=True)
 class ReadHistory:
-    """What a batch of raw histories holds: `vectors` `(batch, dim)`, `places` `(batch, steps)` of the newest events, `counts` `(batch,)`,
-    `days_since_last` `(batch,)` float32, NaN without events."""
+    """What a batch of raw histories holds; the newest `length` real events are left-aligned, oldest first, zeros behind them.
 
+    `inputs` of the encoder `(batch, length)`; `vectors` `(batch, dim)` of length 1, zeros without events; `states`
+    `(batch, length, dim)` of length 1; `times` `(batch, length)` in microseconds; `raw_places` `(batch, length)` where each stood in the
+    raw arrays; `counts` `(batch,)`; `days_since_last` `(batch,)` float32, NaN without events.
+    """
+
+    inputs: dict[str, tf.Tensor]
     vectors: tf.Tensor
-    places: tf.Tensor
+    states: tf.Tensor
+    times: tf.Tensor
+    raw_places: tf.Tensor
     counts: tf.Tensor
     days_since_last: tf.Tensor
+
+    @property
+    def places(self) -> tf.Tensor:
+        """Item places of the events, `(batch, length)`."""
+        return self.inputs["items"]
 
 
 def lookup(keys: np.ndarray, values: np.ndarray, default: int) -> tf.lookup.StaticHashTable:
     """A table from strings to int32."""
     initializer = tf.lookup.KeyValueTensorInitializer(tf.constant(list(keys), tf.string), tf.constant(values, tf.int32))
     return tf.lookup.StaticHashTable(initializer, default)
+
+
+def unit(vectors: tf.Tensor) -> tf.Tensor:
+    return vectors / tf.sqrt(tf.reduce_sum(vectors**2, axis=-1, keepdims=True) + 1e-12)
 
 
 class HistoryReader(tf.Module):
@@ -44,30 +62,43 @@ class HistoryReader(tf.Module):
         is_real = (event_item_ids != "") & (event_times_us < as_of_us[:, None])
         order = tf.argsort(tf.where(is_real, 0, 1), axis=1, stable=True)  # real steps first, their order kept
         counts = tf.reduce_sum(tf.cast(is_real, tf.int32), axis=1)  # (batch,)
-        times = tf.gather(event_times_us, order, batch_dims=1)
-        seconds = (times[:, 1:] - times[:, :-1]) // 1_000_000
-        buckets = tf.searchsorted(tf.constant(GAP_SECONDS), tf.reshape(seconds, [-1]), side="right") + 1
-        gaps = tf.pad(tf.reshape(buckets, tf.shape(seconds)), [[0, 0], [1, 0]])[:, : tf.shape(times)[1]]  # (batch, steps)
-
         reach = tf.range(self.length)[None]
         newest = tf.maximum(counts - self.length, 0)[:, None] + reach  # (batch, length)
         kept = tf.minimum(counts, self.length)
-        segments = tf.cast(reach < kept[:, None], tf.int32)
+        is_kept = reach < kept[:, None]
 
         def take(values: tf.Tensor) -> tf.Tensor:
-            return tf.gather(tf.pad(values, [[0, 0], [0, self.length]]), newest, batch_dims=1) * segments
+            return tf.gather(tf.pad(values, [[0, 0], [0, self.length]]), newest, batch_dims=1) * tf.cast(is_kept, values.dtype)
 
-        places = take(tf.gather(self.item_places.lookup(event_item_ids), order, batch_dims=1))
+        times = tf.gather(event_times_us, order, batch_dims=1)
         inputs = {
-            "items": places,
+            "items": take(tf.gather(self.item_places.lookup(event_item_ids), order, batch_dims=1)),
             "types": take(tf.gather(self.type_ids.lookup(event_types), order, batch_dims=1)),
-            "gaps": take(gaps),
-            "segments": segments,
+            "gaps": take(gap_buckets(times)),
+            "segments": tf.cast(is_kept, tf.int32),
             "positions": tf.tile(reach, [tf.shape(counts)[0], 1]),
         }
-        last = tf.gather(self.network(inputs, training=False), tf.maximum(kept - 1, 0), batch_dims=1)  # (batch, dim)
-        unit = last / tf.sqrt(tf.reduce_sum(last**2, axis=1, keepdims=True) + 1e-12)
-        vectors = tf.where(counts[:, None] > 0, unit, 0.0)
+        states = unit(self.network(inputs, training=False))  # (batch, length, dim)
+        last = tf.gather(states, tf.maximum(kept - 1, 0), batch_dims=1)  # (batch, dim)
         newest_time = tf.reduce_max(tf.where(is_real, event_times_us, 0), axis=1)
-        days = tf.cast((as_of_us - newest_time) / 86_400_000_000, tf.float32)
-        return ReadHistory(vectors, places, kept, tf.where(counts > 0, days, np.nan))
+        days = tf.cast((as_of_us - newest_time) / DAY_US, tf.float32)
+        return ReadHistory(
+            inputs,
+            tf.where(counts[:, None] > 0, last, 0.0),
+            states,
+            take(times),
+            take(tf.cast(order, tf.int32)),
+            kept,
+            tf.where(counts > 0, days, np.nan),
+        )
+
+    def places_before(self, event_item_ids: tf.Tensor, event_times_us: tf.Tensor, as_of_us: tf.Tensor) -> tf.Tensor:
+        """Item places of all events before the question, not only of the newest, `(batch, steps)`; 0 elsewhere."""
+        return tf.where(event_times_us < as_of_us[:, None], self.item_places.lookup(event_item_ids), 0)
+
+
+def gap_buckets(times_us: tf.Tensor) -> tf.Tensor:
+    """Bucket of the time since the step before, `(batch, steps)` int32: see `windows.gap_buckets`."""
+    seconds = (times_us[:, 1:] - times_us[:, :-1]) // 1_000_000
+    buckets = tf.searchsorted(tf.constant(GAP_SECONDS), tf.reshape(seconds, [-1]), side="right") + 1
+    return tf.pad(tf.reshape(buckets, tf.shape(seconds)), [[0, 0], [1, 0]])[:, : tf.shape(times_us)[1]]

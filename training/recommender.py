@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from training import explanations
 from training.encoder import TrainedEncoder
 from training.layers import RESERVED
 from training.raw_history import HistoryReader
@@ -47,3 +48,32 @@ class Recommender(tf.Module):
         index = tf.pad(index, [[0, 0], [0, wanted - tf.shape(index)[1]]])
         index = tf.where(tf.math.is_inf(best), items, index)
         return {"item_ids": tf.gather(self.item_ids, index), "scores": best}
+
+    def explain(
+        self,
+        event_item_ids: tf.Tensor,
+        event_types: tf.Tensor,
+        event_times_us: tf.Tensor,
+        as_of_us: tf.Tensor,
+        item_ids: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """For each of the items its score and the past events that raise it most: see `explanations.drivers`."""
+        history = self.reader.read(event_item_ids, event_types, event_times_us, as_of_us)
+        places = tf.maximum(self.reader.item_places.lookup(item_ids) - RESERVED, -1)  # (batch, items)
+        wanted = tf.gather(self.item_vectors, tf.maximum(places, 0))  # (batch, items, dim)
+        usual = tf.gather(self.popularity, tf.maximum(places, 0))
+
+        def answer(vectors: tf.Tensor, _inputs: dict[str, tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
+            scores = tf.einsum("nd,nid->ni", vectors, tf.gather(wanted, rows))
+            return tf.where(tf.reduce_any(vectors != 0.0, axis=1, keepdims=True), scores, tf.gather(usual, rows))
+
+        scores, drivers, effects = explanations.drivers(self.reader, history, answer)
+        is_known = (places >= 0)[..., None]
+        drivers = tf.where(is_known, drivers, -1)
+        return {
+            "scores": tf.where(places >= 0, scores, -np.inf),
+            "driver_item_ids": explanations.named(event_item_ids, drivers, tf.constant("")),
+            "driver_types": explanations.named(event_types, drivers, tf.constant("")),
+            "driver_times_us": explanations.named(event_times_us, drivers, tf.constant(0, tf.int64)),
+            "driver_effects": tf.where(is_known, effects, 0.0),
+        }

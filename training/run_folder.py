@@ -91,6 +91,9 @@ class Evidence:
     popularity: tuple[np.ndarray, np.ndarray] | None = None
     tables: dict[str, list[dict[str, object]]] = field(default_factory=dict)
     samples: int = 1000
+    slices: dict[str, np.ndarray] = field(default_factory=dict)  # whether each holdout row belongs, `(rows,)`
+    champion_path: Path | None = None  # the served model's SavedModel
+    coverage: tuple[float | None, float | None] = (None, None)  # of the lists, the trained model's and the served one's
 
 
 def content_hash(*parts: Any) -> str:
@@ -148,12 +151,29 @@ def conclude(
     provenance: Mapping[str, Any],
 ) -> Run:
     """Judges the evidence, writes `verdict.json`, `metrics.json` and `report.html` into `draft`, and logs the run in MLflow."""
-    from training.gate import judge
+    from training.gate import Measured, judge
+    from training.metrics import ece
     from training.report import Report, write_report
+    from training.served import latency_ms
     from training.tracking import log_run
 
+    measured = Measured(
+        slices=evidence.slices,
+        ece=max((ece(is_true, chances) for is_true, chances in evidence.calibration.values()), default=None),
+        coverage=evidence.coverage[0],
+        champion_coverage=evidence.coverage[1],
+        latency_ms=latency_ms(draft / "saved_model"),
+        champion_latency_ms=latency_ms(evidence.champion_path) if evidence.champion_path else None,
+    )
     verdict = judge(
-        model, evidence.rows, evidence.challenger, evidence.baseline, evidence.champion, seed=options.chosen_seed, samples=evidence.samples
+        model,
+        evidence.rows,
+        evidence.challenger,
+        evidence.baseline,
+        evidence.champion,
+        seed=options.chosen_seed,
+        samples=evidence.samples,
+        measured=measured,
     )
     promoted = verdict.promoted and options.promote
     reason = verdict.reason if promoted or not verdict.promoted else f"{verdict.reason} The run was asked not to promote."

@@ -11,18 +11,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from training import metrics
 from training.baselines import base_rate
 from training.encoder import TrainedEncoder
 from training.export import export_model
-from training.frames import PROPENSITY_LABELS, Asked, ask_propensities, histories_until, propensity_labels, to_us, trait_labels
+from training.frames import PROPENSITY_LABELS, Asked, ask_propensities, histories_until, numbers_at, propensity_labels, to_us, trait_labels
 from training.histories import Histories
 from training.portrait import Portrait
 from training.portrait_config import PortraitConfig
 from training.propensities import OUTCOMES, fit_propensities
 from training.run_folder import Evidence, TrainingWindow, skip
-from training.run_recommender import golden_users
+from training.run_recommender import LIGHT, golden_users
+from training.segments import fit_segments
 from training.served import SavedPredictor, blocks, champion, history_inputs, number_inputs
 from training.signatures import PORTRAIT, USER_FEATURES
 from training.traits import Traits, fit_traits
@@ -30,6 +32,8 @@ from training.traits import Traits, fit_traits
 OUTCOME_WINDOW = timedelta(days=30)
 MAX_LABELS = 30_000
 MIN_LABELS = 20
+ALARMED = 0.05  # share of users with an alarm while training
+ALARM_USERS = 5_000
 
 
 def train_portrait(
@@ -52,13 +56,14 @@ def train_portrait(
         lacking = "; ".join(f"trait {trait}: {reason}" for trait, reason in traits.skipped.items()) or "`user_traits` has no rows"
         raise skip("portrait", window, f"too few labels: {len(train.labels)} in next_purchase_labels ({MIN_LABELS} needed); {lacking}")
 
-    served = Portrait(encoder, traits, propensities)
+    known = numbers_at(pd.Series(histories.user_ids), window.holdout_at)
+    served = Portrait(encoder, traits, propensities, fit_segments(known, seed))
+    served.interests.alarm_from.assign(alarm_level(served, histories, to_us(window.holdout_at)))
     examples = golden_users(histories)
     unknown = np.full((len(examples), len(USER_FEATURES)), np.nan)
     golden = history_inputs(examples, to_us(window.holdout_at)) | number_inputs(unknown)
-    export_model(
-        served, served.serve, PORTRAIT, draft / "saved_model", golden=golden, provenance={**provenance, "traits": list(traits.heads)}
-    )
+    facts = {**provenance, "traits": list(traits.heads), "segments": served.segments.names if served.segments else []}
+    export_model(served, served.serve, PORTRAIT, draft / "saved_model", explain=served.explain, golden=golden, provenance=facts)
     held = declared[is_held & declared["trait"].isin(traits.heads)]
     return _evidence(
         draft / "saved_model",
@@ -71,6 +76,15 @@ def train_portrait(
         test if propensities else test[np.empty(0, np.int64)],
         propensities,
     )
+
+
+def alarm_level(served: Portrait, histories: Histories, at_us: int) -> float:
+    """The evidence of a sudden change that all but `ALARMED` of the users stay below."""
+    found = []
+    for rows in blocks(min(len(histories), ALARM_USERS)):
+        inputs = {name: tf.constant(values) for name, values in history_inputs(histories[rows], at_us).items()}
+        found.append(served.interests.evidence(served.reader.read(**inputs), inputs["as_of_us"]).numpy())
+    return float(np.quantile(np.concatenate(found), 1 - ALARMED)) if found else float("inf")
 
 
 def part_of(user_ids: pd.Series, seed: int) -> np.ndarray:
@@ -95,9 +109,9 @@ def _propensity_parts(labels: pd.DataFrame, seed: int) -> tuple[Asked, Asked]:
 
 
 def _truth(labels: pd.DataFrame) -> np.ndarray:
-    """Outcomes in the order of `propensities.OUTCOMES`, `(rows, 3)` of 0 and 1: churn is no event at all."""
-    purchased_7d, purchased_30d, active_30d = (labels[name].astype(bool).to_numpy() for name in PROPENSITY_LABELS)
-    return np.column_stack([purchased_7d, purchased_30d, ~active_30d]).astype(int)
+    """Outcomes in the order of `propensities.OUTCOMES`, `(rows, 4)` of 0 and 1: churn is no event at all."""
+    purchased_7d, purchased_30d, active_7d, active_30d = (labels[name].astype(bool).to_numpy() for name in PROPENSITY_LABELS)
+    return np.column_stack([purchased_7d, purchased_30d, ~active_7d, ~active_30d]).astype(int)
 
 
 def _evidence(
@@ -111,7 +125,7 @@ def _evidence(
     test: Asked,
     propensities: Any,
 ) -> Evidence:
-    """Log-loss of the served form: one row per held-out trait label, and one per user at the evaluated time (mean of three outcomes)."""
+    """Log-loss of the served form: one row per held-out trait label, and one per user at the evaluated time (mean of its outcomes)."""
     models = {"portrait": SavedPredictor(saved_model)}
     if published := champion("portrait"):
         models[f"served version {published[0]}"] = SavedPredictor(published[1])
@@ -121,6 +135,7 @@ def _evidence(
     figures: dict[str, dict[str, float]] = {name: {} for name in (*models, "base rate")}
     losses: dict[str, list[np.ndarray]] = {name: [] for name in figures}
     calibration = {}
+    belongs: list[np.ndarray] = []  # the slice of each row, in the order of the losses
 
     answers = {name: _answers(model, histories[places], to_us(window.holdout_at), unknown) for name, model in models.items()}
     asked = {name: _answers(model, test.histories, test.at_us, test.numbers) for name, model in models.items()}
@@ -129,6 +144,7 @@ def _evidence(
         known = declared[(declared["trait"] == trait) & declared["value"].isin(head.values)]
         own = np.searchsorted(head.values, held["value"].to_numpy(object)[rows].astype(str))
         base = base_rate(np.searchsorted(head.values, known["value"].astype(str)), len(head.values))
+        belongs.append(np.array([f"{trait}: {value}" for value in held["value"].to_numpy(object)[rows]], object))
         for name in figures:
             chances = (
                 np.tile(base, (len(rows), 1)) if name == "base rate" else _trait_chances(answers[name], rows, trait, head.values, base)
@@ -142,13 +158,17 @@ def _evidence(
                 }
     if len(truth):
         rates = (_truth(train.labels).sum(0) + 1) / (len(train.labels) + 2)
+        belongs.append(np.where(test.histories.lengths < LIGHT, f"light users (under {LIGHT} events)", "heavy users").astype(object))
         for name in figures:
             chances = (
                 np.tile(rates, (len(truth), 1)) if name == "base rate" else np.column_stack([asked[name][outcome] for outcome in OUTCOMES])
             )
             chances = np.where(np.isfinite(chances), chances, rates)
             losses[name].append(
-                np.mean([metrics.row_logloss(truth[:, o], np.column_stack([1 - chances[:, o], chances[:, o]])) for o in range(3)], axis=0)
+                np.mean(
+                    [metrics.row_logloss(truth[:, o], np.column_stack([1 - chances[:, o], chances[:, o]])) for o in range(len(OUTCOMES))],
+                    axis=0,
+                )
             )
             for place, outcome in enumerate(OUTCOMES):
                 short = outcome.replace("_probability", "")
@@ -158,6 +178,8 @@ def _evidence(
                 }
                 if name == "portrait":
                     calibration[short] = (truth[:, place], chances[:, place])
+    slice_of = np.concatenate([np.empty(0, object), *belongs])
+    slices = {str(name): slice_of == name for name in sorted(set(slice_of))}
     joined = {name: np.concatenate([np.empty(0), *parts]) for name, parts in losses.items()}
     for name, values in joined.items():
         figures[name] = {"negative logloss": -float(values.mean()) if len(values) else float("nan"), **figures[name]}
@@ -175,6 +197,14 @@ def _evidence(
         note=f"Log-loss on {len(held)} trait labels of held-out users and {len(truth)} users at the evaluated label time.{missing}",
         curves=propensities.curves if propensities else {},
         calibration=calibration,
+        tables={
+            "By slice": [
+                {"slice": name, "rows": int(rows.sum()), **{model: -float(loss[rows].mean()) for model, loss in joined.items()}}
+                for name, rows in slices.items()
+            ]
+        },
+        slices=slices,
+        champion_path=published[1] if published else None,
     )
 
 

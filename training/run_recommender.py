@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from training.signatures import RECOMMENDER
 from training.splits import Questions
 
 LISTED = 10
+NEW = timedelta(days=14)
+LIGHT = 10  # events
 
 
 def golden_users(histories: Histories) -> Histories:
@@ -40,7 +43,8 @@ def train_recommender(encoder: TrainedEncoder, window: TrainingWindow, draft: Pa
         "k": np.full(len(examples), max(1, min(LISTED, len(encoder.catalogue) - 1)), np.int32),
     }
     served = Recommender(encoder)
-    export_model(served, served.serve, RECOMMENDER, draft / "saved_model", golden=golden, provenance=provenance)
+    path = draft / "saved_model"
+    export_model(served, served.serve, RECOMMENDER, path, explain=served.explain, golden=golden, provenance=provenance)
 
     questions = questions_between(histories, window.holdout_at, window.end_at)
     users = len(questions.targets)
@@ -50,28 +54,35 @@ def train_recommender(encoder: TrainedEncoder, window: TrainingWindow, draft: Pa
     by_popularity = metrics.rank_targets((popularity(everybody)(seen[rows]) for rows in blocks(users)), targets, seen).ranks
     own, top = served_ranks(draft / "saved_model", questions, window)
     ranks = {"recommender": own, "popularity": by_popularity}
+    lists = {"recommender": top}
     if published := champion("recommender"):
-        ranks[f"served version {published[0]}"] = served_ranks(published[1], questions, window)[0]
+        served_name = f"served version {published[0]}"
+        ranks[served_name], lists[served_name] = served_ranks(published[1], questions, window)
+    coverage = {name: len(np.unique(listed[listed != ""])) / len(encoder.catalogue) for name, listed in lists.items() if users}
     gains = {name: metrics.ndcg(found) for name, found in ranks.items()}
 
     def mean(name: str) -> metrics.Statistic:
         return lambda rows: float(gains[name][rows].mean())
 
+    slices = slices_of(questions, targets, encoder, window)
     listed = encoder.catalogue.index_of(top.ravel())
     counts = np.bincount(listed[listed >= 0], minlength=len(encoder.catalogue))
     figures = {name: _figures(found) for name, found in ranks.items()}
-    if users:
-        figures["recommender"] |= {"coverage@10": float((counts > 0).mean())}
+    for name, covered in coverage.items():
+        figures[name] |= {"coverage@10": covered}
     return Evidence(
         users,
         mean("recommender"),
         mean("popularity"),
-        mean(f"served version {published[0]}") if published else None,
+        mean(served_name) if published else None,
         figures,
         note=f"The first event on a new item of {users} users, from {window.holdout_at:%Y-%m-%d} to {window.end}; seen items removed.",
         curves=encoder.curves,
         popularity=(counts, encoder.counts) if users else None,
-        tables={"Examples": _examples(questions, top)} if users else {},
+        tables={"By slice": _by_slice(gains, slices), "Examples": _examples(questions, top)} if users else {},
+        slices=slices,
+        champion_path=published[1] if published else None,
+        coverage=(coverage.get("recommender"), coverage.get(served_name) if published else None),
     )
 
 
@@ -88,6 +99,31 @@ def served_ranks(saved_model: Path, questions: Questions, window: TrainingWindow
         found = top[rows] == questions.targets[rows][:, None]
         ranks[rows] = np.where(found.any(1), found.argmax(1), ranks[rows])
     return ranks, top
+
+
+def slices_of(questions: Questions, targets: np.ndarray, encoder: TrainedEncoder, window: TrainingWindow) -> dict[str, np.ndarray]:
+    """Whether each asked user belongs to a slice, `(users,)`: by length of history, by age of it, by how often the target was seen."""
+    lengths = questions.histories.lengths
+    first = np.array([times[0] for times in questions.histories.times_us], np.int64)
+    counts = np.where(targets >= 0, encoder.counts[np.maximum(targets, 0)], 0)
+    often = np.sort(encoder.counts)[::-1]
+    head = often[min(len(often) - 1, len(often) // 5)] if len(often) else 0
+    return {
+        "new users (under 14 days)": first > to_us(window.holdout_at - NEW),
+        "light users (under 10 events)": lengths < LIGHT,
+        "heavy users": lengths >= LIGHT,
+        "long-tail items (rarest four fifths)": (counts <= head) & (counts > 0),
+        "items never seen in training": counts == 0,
+    }
+
+
+def _by_slice(gains: dict[str, np.ndarray], slices: dict[str, np.ndarray]) -> list[dict[str, object]]:
+    """NDCG@10 of every model on every slice that has rows."""
+    return [
+        {"slice": name, "users": int(is_member.sum()), **{model: float(gain[is_member].mean()) for model, gain in gains.items()}}
+        for name, is_member in slices.items()
+        if is_member.any()
+    ]
 
 
 def _figures(ranks: np.ndarray) -> dict[str, float]:

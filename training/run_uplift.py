@@ -86,6 +86,7 @@ def _evidence(saved_model: Path, test: Asked, treatments: list[str], measured: s
         {**shown, "random": average},
         note=f"Outcome {measured}, offers {', '.join(treatments)} against control, {len(outcome)} users that the networks never saw.",
         curves=curves,
+        champion_path=published[1] if published else None,
         samples=200,  # a Qini curve for every resample is dear
     )
 

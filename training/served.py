@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,9 @@ import tensorflow as tf
 
 from settings import get_settings
 from training.histories import Histories
-from training.signatures import SIGNATURE, USER_FEATURES
+from training.signatures import GOLDEN_FILE, SIGNATURE, USER_FEATURES
+
+_DTYPES = {tf.string: object, tf.int32: np.int32, tf.int64: np.int64, tf.float32: np.float32}
 
 
 def history_inputs(histories: Histories, as_of_us: int | np.ndarray) -> dict[str, np.ndarray]:
@@ -48,6 +53,23 @@ class SavedPredictor:
     def __call__(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         tensors = {name: tf.constant(inputs[name], spec.dtype) for name, spec in self.inputs.items()}
         return {name: _text(tensor.numpy()) for name, tensor in self._signature(**tensors).items()}
+
+
+def latency_ms(saved_model: Path, calls: int = 15) -> dict[int, float]:
+    """Median milliseconds of a call in this process with the first golden request, at batch 1 and 32."""
+    golden = json.loads((saved_model / GOLDEN_FILE).read_text())["inputs"]
+    ask, found = SavedPredictor(saved_model), {}
+    for batch in (1, 32):
+        rows: dict[str, np.ndarray] = {
+            name: np.repeat(np.array(golden[name][:1], _DTYPES[spec.dtype]), batch, axis=0) for name, spec in ask.inputs.items()
+        }
+        times = []
+        for _ in range(calls):
+            started = time.perf_counter()
+            ask(rows)
+            times.append(time.perf_counter() - started)
+        found[batch] = round(1000 * statistics.median(times), 2)
+    return found
 
 
 def champion(model: str) -> tuple[int, Path] | None:

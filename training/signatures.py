@@ -11,6 +11,7 @@ from typing import Literal
 DType = Literal["string", "int32", "int64", "float32"]
 
 SIGNATURE = "serving_default"
+EXPLAIN = "explain"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class ServedModel:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     meaning: str
+    explain_inputs: tuple[Tensor, ...] = ()
+    explain_outputs: tuple[Tensor, ...] = ()  # of the signature `explain`; a model without them has none
 
     def input(self, name: str) -> Tensor:
         return next(tensor for tensor in self.inputs if tensor.name == name)
@@ -69,6 +72,17 @@ USER_FEATURES = (
 
 _USER = tuple(Tensor(name, "float32", ("batch",), f"user_features.{name}") for name in USER_FEATURES)
 
+
+def _drivers(of: str) -> tuple[Tensor, ...]:
+    dims = ("batch", of, "drivers")
+    return (
+        Tensor("driver_item_ids", "string", dims, "items of the past events that raise it most, by falling effect; '' for none"),
+        Tensor("driver_types", "string", dims, "types of these events"),
+        Tensor("driver_times_us", "int64", dims, "times of these events"),
+        Tensor("driver_effects", "float32", dims, "what it falls by when the event is taken out of the history"),
+    )
+
+
 RECOMMENDER = ServedModel(
     "recommender",
     "recommender_v1",
@@ -82,6 +96,11 @@ RECOMMENDER = ServedModel(
         Tensor("scores", "float32", ("batch", "k"), "the logits they were ranked by; -inf where fewer are left"),
     ),
     "The next items a user is likely to want.",
+    (*HISTORY, Tensor("item_ids", "string", ("batch", "items"), "items to explain, such as those recommended; '' is padding")),
+    (
+        Tensor("scores", "float32", ("batch", "items"), "the logits that the items are ranked by; -inf for an item not known"),
+        *_drivers("items"),
+    ),
 )
 
 PORTRAIT = ServedModel(
@@ -93,13 +112,31 @@ PORTRAIT = ServedModel(
         Tensor("trait_names", "string", ("batch", "traits"), "declared traits of this shop"),
         Tensor("trait_values", "string", ("batch", "traits", "values"), "values of each trait; '' is padding"),
         Tensor("trait_probabilities", "float32", ("batch", "traits", "values"), "calibrated probability of each value"),
+        Tensor("trait_choices", "string", ("batch", "traits"), "the most probable value where it is certain enough, else 'unknown'"),
         Tensor("interest_categories", "string", ("batch", "categories"), "top-level categories by falling interest"),
-        Tensor("interest_shares", "float32", ("batch", "categories"), "expected share of the next events"),
+        Tensor("interest_shares", "float32", ("batch", "categories"), "the user's interests now, as shares"),
+        Tensor("interest_shares_30d_ago", "float32", ("batch", "categories"), "the same 30 days earlier; NaN without events by then"),
+        Tensor("interest_changes", "float32", ("batch", "categories"), "now less 30 days ago"),
+        Tensor("interest_break_evidence", "float32", ("batch",), "log Bayes factor that the taste changed at once in the last 30 days"),
+        Tensor("interest_alarm", "int32", ("batch",), "1 where that is more than all but a few users had while training"),
+        Tensor("next_category", "string", ("batch",), "top-level category of the next event, the most likely one"),
         Tensor("purchase_probability_7d", "float32", ("batch",), "probability of a purchase within 7 days"),
         Tensor("purchase_probability_30d", "float32", ("batch",), "probability of a purchase within 30 days"),
+        Tensor("churn_probability_7d", "float32", ("batch",), "probability of no event at all within 7 days"),
         Tensor("churn_probability_30d", "float32", ("batch",), "probability of no event at all within 30 days"),
+        Tensor("segment", "string", ("batch",), "name of the cluster of users that the user's numbers are nearest to"),
     ),
     "Who a user is: vector, traits, interests, propensities.",
+    (*HISTORY, *_USER),
+    (
+        Tensor(
+            "answers", "string", ("batch", "answers"), "what is explained: `trait=its most probable value`, and the probabilities' names"
+        ),
+        Tensor("probabilities", "float32", ("batch", "answers"), "their probabilities"),
+        *_drivers("answers"),
+        Tensor("driver_features", "string", ("batch", "answers", "drivers"), "features of user_features that raise it most; '' for none"),
+        Tensor("feature_effects", "float32", ("batch", "answers", "drivers"), "what the probability falls by where the feature is unknown"),
+    ),
 )
 
 UPLIFT = ServedModel(

@@ -1,77 +1,98 @@
-"""Declared traits inferred from behaviour: one calibrated softmax head per trait on the frozen encoder."""
+"""Declared traits inferred from behaviour: an ensemble of small networks per trait on a user's items and the frozen encoder.
+
+Two kinds of network see the user's distinct items, weighted by rarity (TF-IDF, rows of unit length): one learns a vector per item, one
+stands on the leading directions in which all users' items vary (truncated SVD, learned without any declaration) beside the portrait vector.
+Each is fitted several times, without another part of the labels, and stopped there; the average of their logits is calibrated on what each
+said of the part it had not seen.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_matrix, diags
 from scipy.special import softmax
 
-from training.calibration import temperature
+from training.baselines import interactions
+from training.calibration import certain_from, temperature
 from training.encoder import TrainedEncoder
 from training.histories import Histories
-from training.layers import RESERVED
 from training.portrait_config import PortraitConfig
-from training.windows import newest_steps, steps_of
+from training.splits import folds_of
+
+Inputs = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class TraitHead:
-    """The head of one trait: `values` `(classes,)` in sorted order, the network that gives logits, the temperature that divides them."""
+    """The head of one trait: `values` `(classes,)` in sorted order, networks whose logits are averaged, the temperature that divides the
+    average, and the probability from which the best value is certain enough to be said."""
 
     values: list[str]
-    network: keras.Model
+    networks: list[keras.Model]
     temperature: float
+    certain_from: float
+
+    def logits(self, bag: csr_matrix, vectors: np.ndarray) -> np.ndarray:
+        """Averaged over the networks, `(rows, classes)`."""
+        return np.mean([_logits(network, bag, vectors) for network in self.networks], axis=0)
 
 
 @dataclass(frozen=True)
 class Traits:
-    """Heads by trait, and in words why a declared trait has none."""
+    """Heads by trait, in words why a declared trait has none, and the weight of each item of the catalogue in a bag, `(items,)`."""
 
     encoder: TrainedEncoder
+    rarity: np.ndarray
     heads: dict[str, TraitHead]
     skipped: dict[str, str]
 
     def predict_proba(self, histories: Histories) -> dict[str, tuple[list[str], np.ndarray]]:
         """For each trait its values and their probabilities, `(users, classes)`."""
-        inputs = trait_inputs(self.encoder, histories)
-        return {
-            trait: (head.values, softmax(_logits(head.network, inputs) / head.temperature, axis=1)) for trait, head in self.heads.items()
-        }
+        bag, vectors = item_bags(self.encoder, histories, self.rarity), self.encoder.vectors(histories)
+        return {trait: (head.values, softmax(head.logits(bag, vectors) / head.temperature, axis=1)) for trait, head in self.heads.items()}
 
 
-def trait_inputs(encoder: TrainedEncoder, histories: Histories) -> dict[str, np.ndarray]:
-    """What the heads read: portrait `vector` and mean item vector `pooled` `(users, dim)`, `places` `(users, steps)`."""
-    places = newest_steps(steps_of(histories, encoder.catalogue), encoder.config.sequence_length)["items"]
-    return {"vector": encoder.vectors(histories), "pooled": encoder.pooled(histories), "places": places}
+def rarity_of(counts: np.ndarray, users: int) -> np.ndarray:
+    """`ln((1 + users) / (1 + df)) + 1` for users per item `counts` `(items,)`: smoothed inverse document frequency."""
+    return (np.log((1 + users) / (1 + counts)) + 1).astype(np.float32)
 
 
-def build_trait_head(encoder: TrainedEncoder, classes: int, config: PortraitConfig, seed: int) -> keras.Model:
-    """Logits `(batch, classes)`: a small network on vector and pooled items, plus the evidence of each item by itself.
+def item_bags(encoder: TrainedEncoder, histories: Histories, rarity: np.ndarray) -> csr_matrix:
+    """A user's distinct items weighted by `rarity`, rows of unit length, `(users, items)`; all events count, not only the newest."""
+    seen = interactions([np.unique(encoder.catalogue.index_of(items)) for items in histories.item_ids], len(encoder.catalogue))
+    weighted = csr_matrix(seen @ diags(rarity))
+    lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
+    return csr_matrix(diags(np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)) @ weighted).astype(np.float32)
 
-    The evidence starts at zero and is averaged over the distinct steps; padding and unknown items carry none.
-    """
-    dim, steps = encoder.config.dim, encoder.config.sequence_length
-    inputs = {
-        "vector": keras.Input((dim,), name="vector"),
-        "pooled": keras.Input((dim,), name="pooled"),
-        "places": keras.Input((steps,), dtype="int32", name="places"),
-    }
 
-    def start(offset: int) -> keras.initializers.Initializer:
-        return keras.initializers.GlorotUniform(seed=seed + offset)
+def build_item_network(items: int, classes: int, config: PortraitConfig, seed: int) -> keras.Model:
+    """Logits `(batch, classes)` from `bag` `(batch, items)`: a learned vector per item; most items are hidden while training."""
+    inputs = {"bag": keras.Input((items,), name="bag")}
+    shown = keras.layers.Dropout(config.item_dropout, seed=seed)(inputs["bag"] * config.bag_scale)
+    return keras.Model(inputs, _classify(shown, config.item_hidden, classes, config, seed), name="items")
 
-    both = keras.layers.Concatenate()([inputs["vector"], inputs["pooled"] * 4.0])
-    hidden = keras.layers.Dense(config.hidden, activation="gelu", kernel_initializer=start(0))(
-        keras.layers.Dropout(config.dropout, seed=seed)(both)
-    )
-    logits = keras.layers.Dense(classes, kernel_initializer=start(1))(keras.layers.Dropout(config.dropout, seed=seed + 1)(hidden))
-    evidence = keras.layers.Embedding(len(encoder.catalogue) + RESERVED, classes, embeddings_initializer="zeros", name="evidence")
-    is_item = keras.ops.cast(inputs["places"] >= RESERVED, "float32")[..., None]  # (batch, steps, 1)
-    total = keras.ops.sum(evidence(inputs["places"]) * is_item, axis=1)
-    return keras.Model(inputs, logits + total / keras.ops.sqrt(keras.ops.sum(is_item, axis=1) + 1.0))
+
+def build_taste_network(directions: np.ndarray, dim: int, classes: int, config: PortraitConfig, seed: int) -> keras.Model:
+    """Logits `(batch, classes)` from `bag` `(batch, items)` on fixed `directions` `(items, width)`, and `vector` `(batch, dim)`."""
+    inputs = {"bag": keras.Input((len(directions),), name="bag"), "vector": keras.Input((dim,), name="vector")}
+    project = keras.layers.Dense(directions.shape[1], use_bias=False, trainable=False, name="directions")
+    taste = project(inputs["bag"])
+    project.kernel.assign(directions)
+    both = keras.layers.Concatenate()([taste * config.bag_scale, inputs["vector"]])
+    shown = keras.layers.Dropout(config.taste_dropout, seed=seed)(both)
+    return keras.Model(inputs, _classify(shown, config.taste_hidden, classes, config, seed), name="taste")
+
+
+def _classify(shown: keras.KerasTensor, hidden: int, classes: int, config: PortraitConfig, seed: int) -> keras.KerasTensor:
+    start = keras.initializers.GlorotUniform
+    wide = keras.layers.Dense(hidden, activation="gelu", kernel_initializer=start(seed=seed))(shown)
+    wide = keras.layers.Dropout(config.trait_dropout, seed=seed + 1)(wide)
+    return keras.layers.Dense(classes, kernel_initializer=start(seed=seed + 2))(wide)
 
 
 def fit_traits(encoder: TrainedEncoder, histories: Histories, labels: pd.DataFrame, config: PortraitConfig, seed: int) -> Traits:
@@ -79,7 +100,10 @@ def fit_traits(encoder: TrainedEncoder, histories: Histories, labels: pd.DataFra
     heads: dict[str, TraitHead] = {}
     skipped: dict[str, str] = {}
     users = pd.Index(histories.user_ids)
-    inputs = trait_inputs(encoder, histories) if len(labels) else {}
+    seen = item_bags(encoder, histories, np.ones(len(encoder.catalogue), np.float32))
+    rarity = rarity_of(np.asarray((seen > 0).sum(axis=0)).ravel(), len(histories))
+    bags = item_bags(encoder, histories, rarity)
+    directions = leading_directions(bags, config.directions, seed) if len(labels) else np.zeros((len(rarity), 0), np.float32)
     for number, (trait, rows) in enumerate(labels.dropna(subset=["user_id", "trait", "value"]).groupby("trait", sort=True)):
         rows = rows.drop_duplicates("user_id", keep="last")
         place = users.get_indexer(rows["user_id"])
@@ -95,48 +119,104 @@ def fit_traits(encoder: TrainedEncoder, histories: Histories, labels: pd.DataFra
             )
             continue
         truth = np.searchsorted(values, value[is_kept].astype(str))
-        heads[str(trait)] = _fit_head(
-            encoder, {name: rows[place[is_kept]] for name, rows in inputs.items()}, truth, list(values), config, seed + number
-        )
-    return Traits(encoder, heads, skipped)
+        chosen = place[is_kept]
+        vectors = encoder.vectors(histories[chosen])
+        heads[str(trait)] = _fit_head(bags[chosen], vectors, directions, truth, list(values), config, seed + 100 * number)
+    return Traits(encoder, rarity, heads, skipped)
+
+
+def leading_directions(bags: csr_matrix, width: int, seed: int) -> np.ndarray:
+    """The leading right singular vectors of all users' bags, `(items, width)` or as many as there are."""
+    from sklearn.decomposition import TruncatedSVD
+
+    width = min(width, min(bags.shape) - 1)
+    if width < 1 or not bags.nnz:
+        return np.zeros((bags.shape[1], 0), np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):  # shares of no variance, where all users are alike
+        return np.ascontiguousarray(TruncatedSVD(width, random_state=seed).fit(bags).components_.T, np.float32)
 
 
 def _fit_head(
-    encoder: TrainedEncoder, inputs: dict[str, np.ndarray], truth: np.ndarray, values: list[str], config: PortraitConfig, seed: int
+    bag: csr_matrix,
+    vectors: np.ndarray,
+    directions: np.ndarray,
+    truth: np.ndarray,
+    values: list[str],
+    config: PortraitConfig,
+    seed: int,
 ) -> TraitHead:
-    """Fits until the log-loss of the calibration part stops falling, and takes the temperature from there."""
-    keras.utils.set_random_seed(seed)
-    network = build_trait_head(encoder, len(values), config, seed)
-    order = np.random.default_rng(seed).permutation(len(truth))
-    held = order[: int(config.calibration_share * len(truth))]
-    fitted = order[len(held) :]
+    items, classes = bag.shape[1], len(values)
+    kinds: list[Callable[[int], keras.Model]] = [
+        lambda seed: build_item_network(items, classes, config, seed),
+        lambda seed: build_taste_network(directions, vectors.shape[1], classes, config, seed),
+    ]
+    part_of = folds_of(truth, config.trait_parts, seed)
+    networks, unseen = [], np.zeros((len(truth), classes))
+    for part in range(config.trait_parts):
+        learn, held = np.flatnonzero(part_of != part), np.flatnonzero(part_of == part)
+        for kind, build in enumerate(kinds):
+            keras.utils.set_random_seed(seed + 10 * part + kind)
+            network = build(seed + 10 * part + kind)
+            _fit_network(network, bag, vectors, truth, learn, held, config)
+            networks.append(network)
+            unseen[held] += _logits(network, bag[held], vectors[held]) / len(kinds)
+    heat = temperature(unseen, truth)
+    return TraitHead(values, networks, heat, certain_from(softmax(unseen / heat, axis=1), truth, config.trait_precision))
+
+
+def _fit_network(
+    network: keras.Model,
+    bag: csr_matrix,
+    vectors: np.ndarray,
+    truth: np.ndarray,
+    learn: np.ndarray,
+    held: np.ndarray,
+    config: PortraitConfig,
+) -> None:
+    """Fits on the rows `learn` and keeps the epoch with the least log-loss on the rows `held`."""
+    size = min(config.batch, len(learn))
     network.compile(
-        optimizer=keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay),
+        optimizer=keras.optimizers.AdamW(config.trait_learning_rate, weight_decay=config.trait_weight_decay),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=False,
-        steps_per_execution=max(1, min(16, len(fitted) // config.batch)),
     )
-
-    def part(rows: np.ndarray) -> dict[str, np.ndarray]:
-        return {name: values[rows] for name, values in inputs.items()}
-
-    stop = keras.callbacks.EarlyStopping("val_loss", patience=3, restore_best_weights=True)
+    stop = keras.callbacks.EarlyStopping("val_loss", patience=config.trait_patience, restore_best_weights=True)
     network.fit(
-        part(fitted),
-        truth[fitted],
-        validation_data=(part(held), truth[held]),
-        batch_size=config.batch,
+        _Rows(network, bag[learn], vectors[learn], truth[learn], size),
+        validation_data=_Rows(network, bag[held], vectors[held], truth[held], 1024),
         epochs=config.trait_epochs,
         callbacks=[stop],
         verbose=0,
     )
-    return TraitHead(values, network, temperature(_logits(network, part(held)), truth[held]))
 
 
-def _logits(network: keras.Model, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    size = 4096
+class _Rows(keras.utils.PyDataset):
+    """Batches of sparse bags, made dense one at a time; shuffled between epochs by the global seed's own generator."""
+
+    def __init__(self, network: keras.Model, bag: csr_matrix, vectors: np.ndarray, truth: np.ndarray, size: int) -> None:
+        super().__init__()
+        self._names, self._bag, self._vectors, self._truth, self._size = [i.name for i in network.inputs], bag, vectors, truth, size
+        self._order, self._random = np.arange(len(truth)), np.random.default_rng(len(truth))
+
+    def __len__(self) -> int:
+        return -(-len(self._truth) // self._size)
+
+    def __getitem__(self, number: int) -> tuple[Inputs, np.ndarray]:
+        rows = self._order[number * self._size : (number + 1) * self._size]
+        return _inputs(self._names, self._bag[rows], self._vectors[rows]), self._truth[rows]
+
+    def on_epoch_end(self) -> None:
+        self._order = self._random.permutation(len(self._truth))
+
+
+def _inputs(names: list[str], bag: csr_matrix, vectors: np.ndarray) -> Inputs:
+    both = {"bag": bag.toarray(), "vector": vectors}
+    return {name: both[name] for name in names}
+
+
+def _logits(network: keras.Model, bag: csr_matrix, vectors: np.ndarray) -> np.ndarray:
+    names, size = [i.name for i in network.inputs], 2048
     blocks = [
-        keras.ops.convert_to_numpy(network({name: values[start : start + size] for name, values in inputs.items()}, training=False))
-        for start in range(0, len(inputs["vector"]), size)
+        keras.ops.convert_to_numpy(network(_inputs(names, bag[at : at + size], vectors[at : at + size]), training=False))
+        for at in range(0, bag.shape[0], size)
     ]
     return np.concatenate(blocks) if blocks else np.zeros((0, network.output.shape[-1]), np.float32)

@@ -72,7 +72,7 @@ def fit(ids: list[str], documents: Documents, baskets: sp.csr_matrix) -> FusedMo
     if not teaches.any():
         company = np.zeros((len(ids), 0))
     slopes, offset = np.zeros((matrix.shape[1], company.shape[1])), np.zeros(company.shape[1])
-    if company.shape[1]:
+    if company.shape[1] and matrix.shape[1]:
         ridge = Ridge(alpha=RIDGE, solver="sparse_cg", tol=1e-4).fit(matrix[teaches], company[teaches])
         slopes, offset = ridge.coef_.reshape(company.shape[1], -1).T, np.broadcast_to(ridge.intercept_, company.shape[1])
     places = {one: place for place, one in enumerate(ids)}

@@ -54,9 +54,18 @@ def portrait(answer: dict[str, Any]) -> Panel:
         for trait in inferred["traits"]:
             shares = ", ".join(f"{value} {share:.0%}" for value, share in trait["probabilities"].items())
             lines.add_row(f"[dim]{escape(trait['name'])}[/]", escape(f"{trait['value'] or 'unknown'} ({shares})"), source)
-        interests = list(inferred["interests"].items())[:5]
-        lines.add_row("[dim]interests[/]", escape(", ".join(f"{name} {share:.0%}" for name, share in interests)), source)
-        for name in ("purchase_probability_7d", "purchase_probability_30d", "churn_probability_30d"):
+        if inferred["segment"]:
+            lines.add_row("[dim]segment[/]", escape(inferred["segment"]), source)
+        before = inferred["interests_30d_ago"] or {}
+        shown = [
+            f"{name} {share:.0%}" + (f" ({share - before[name]:+.0%})" if name in before else "")
+            for name, share in inferred["interests"].items()
+        ]
+        changed = ": changed at once" if inferred["interest_alarm"] else ""
+        lines.add_row(f"[dim]interests, and since a month ago{changed}[/]", escape(", ".join(shown[:5])), source)
+        if inferred["next_category"]:
+            lines.add_row("[dim]next_category[/]", escape(inferred["next_category"]), source)
+        for name in ("purchase_probability_7d", "purchase_probability_30d", "churn_probability_7d", "churn_probability_30d"):
             lines.add_row(f"[dim]{name}[/]", f"{inferred[name]:.1%}", source)
     parts: list[RenderableType] = [lines, *([escape(answer["note"])] if answer["note"] else [])]
     newest = Table("newest events", "", "", box=None, pad_edge=False)

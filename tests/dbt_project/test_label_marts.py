@@ -27,6 +27,7 @@ def test_labels_are_the_30_days_after_each_monday_as_known_when_they_were_over(b
             "known_at": known_at,
             "is_purchased_7d": any(row["occurred_at"] < label_at + timedelta(days=7) for row in bought_by),
             "is_purchased_30d": bool(bought_by),
+            "is_active_7d": any(row["occurred_at"] < label_at + timedelta(days=7) for row in rows),
             "is_active_30d": bool(rows),
             "spend_30d": pytest.approx(money(rows), abs=1e-9),
             "next_purchase_item_id": bought_by[0]["item_id"] if bought_by else None,

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 LABELS = {
     "is_purchased_7d": "false",
     "is_purchased_30d": "false",
+    "is_active_7d": "true",
     "is_active_30d": "true",
     "next_purchase_item_id": "null",
     "spend_30d": "0",
@@ -63,9 +64,11 @@ HARM = {
     ],
     "outcomes_follow_from_each_other": [
         label(0, is_purchased_7d="true"),
-        label(1, is_purchased_30d="true", is_active_30d="false", next_purchase_item_id="'i1'"),
+        label(1, is_purchased_30d="true", is_active_7d="false", is_active_30d="false", next_purchase_item_id="'i1'"),
         label(2, next_purchase_item_id="'i1'"),
-        label(3, is_active_30d="false", spend_30d="1"),
+        label(3, is_active_7d="false", is_active_30d="false", spend_30d="1"),
+        label(4, is_purchased_7d="true", is_purchased_30d="true", is_active_7d="false", next_purchase_item_id="'i1'"),
+        label(5, is_active_30d="false"),
     ],
     "sequence_lists_are_aligned": [
         newest("user_sequences", "r0", ", ".join(f"{name} = list_resize({name}, 51)" for name in LISTS)),

@@ -62,10 +62,16 @@ class FakeFront:
                 trait_names=np.array([["gender"]], dtype=object),
                 trait_values=np.array([[["male", "female", ""]]], dtype=object),
                 trait_probabilities=np.array([[[0.3, 0.7, 0.0]]]),
+                trait_choices=np.array([["female"]], dtype=object),
+                segment=np.array(["browsers, quiet"], dtype=object),
                 interest_categories=np.array([["toys", "books"]], dtype=object),
                 interest_shares=np.array([[0.9, 0.1]]),
+                interest_shares_30d_ago=np.array([[0.4, 0.6]]),
+                interest_alarm=np.array([1]),
+                next_category=np.array(["toys"], dtype=object),
                 purchase_probability_7d=np.array([0.2]),
                 purchase_probability_30d=np.array([0.5]),
+                churn_probability_7d=np.array([0.3]),
                 churn_probability_30d=np.array([0.1]),
             )
         names = np.array([[b"coupon", b"mail"]] * batch, dtype=object)

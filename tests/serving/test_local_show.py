@@ -26,9 +26,14 @@ def portrait(word: str) -> dict[str, Any]:
         "inferred": {
             "model_version": 3,
             "traits": [{"name": word, "value": word, "probabilities": {word: 0.75, "other": 0.25}}],
+            "segment": word,
             "interests": {word: 0.5},
+            "interests_30d_ago": {word: 0.2},
+            "interest_alarm": True,
+            "next_category": word,
             "purchase_probability_7d": 0.1,
             "purchase_probability_30d": 0.2,
+            "churn_probability_7d": 0.4,
             "churn_probability_30d": 0.3,
         },
         "note": f"note {word}",
@@ -48,7 +53,7 @@ def offered(word: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("word", TITLES)
 def test_brackets_in_what_a_shop_wrote_are_no_styles(word: str) -> None:
-    assert drawn(show.portrait(portrait(word))).count(word) == 9
+    assert drawn(show.portrait(portrait(word))).count(word) == 11
     assert drawn(show.recommendations(recommended(word))).count(word) == 6
     assert drawn(show.offers(offered(word))).count(word) == 3
     assert drawn(show.checks([{"check": "disk", "state": "warn", "detail": word}])).count(word) == 1

@@ -49,5 +49,5 @@ def encoder(shop, catalogue):
     from training.encoder import train_encoder_network
     from training.encoder_config import EncoderConfig
 
-    config = EncoderConfig(sequence_length=8, dim=16, text_dim=4, epochs=25, batch_rows=8, learning_rate=0.01, dropout=0.0)
+    config = EncoderConfig(sequence_length=8, dim=16, epochs=25, batch_rows=8, learning_rate=0.01, dropout=0.0)
     return train_encoder_network(shop, catalogue, config, seed=3)

@@ -61,7 +61,7 @@ def test_a_saved_encoder_answers_the_same_after_loading(encoder, tmp_path):
 def small(shop, catalogue, seed, **options):
     from training.encoder import train_encoder_network
 
-    config = EncoderConfig(**{"sequence_length": 8, "dim": 8, "text_dim": 4, "epochs": 3, "batch_rows": 8, **options})
+    config = EncoderConfig(**{"sequence_length": 8, "dim": 8, "epochs": 3, "batch_rows": 8, **options})
     return train_encoder_network(shop[:60], catalogue, config, seed, validation=options.get("validation"))
 
 
@@ -78,7 +78,7 @@ def test_training_stops_when_validation_stays_and_keeps_the_best_epoch(shop, cat
 
     lines: list[str] = []
     validation = Validation(shop.without_last(1)[:20], np.array([items[-1] for items in shop.item_ids[:20]], object))
-    config = EncoderConfig(sequence_length=8, dim=8, text_dim=4, epochs=40, patience=2, batch_rows=8, learning_rate=0.02)
+    config = EncoderConfig(sequence_length=8, dim=8, epochs=40, patience=2, batch_rows=8, learning_rate=0.02)
     encoder = train_encoder_network(shop.without_last(1), catalogue, config, 1, log=lines.append, validation=validation)
     curve = encoder.curves["val_ndcg@10"]
     assert len(curve) < 40

@@ -35,28 +35,29 @@ def recommender(encoder, tmp_path_factory):
     path = tmp_path_factory.mktemp("recommender")
     served = Recommender(encoder)
     golden = with_rules(raw(make_histories({"a": walk(0, 3), "b": walk(1, 2), "c": []})))
-    export_model(served, served.serve, RECOMMENDER, path, golden=golden, provenance={"encoder_version": "e1", "seed": 3})
+    provenance = {"encoder_version": "e1", "seed": 3}
+    export_model(served, served.serve, RECOMMENDER, path, explain=served.explain, golden=golden, provenance=provenance)
     return path, SavedPredictor(path)
 
 
-def signature_of(path) -> tuple[dict, dict]:
+def signature_of(path, name="serving_default") -> tuple[dict, dict]:
     """Names, dtypes and ranks as the file says, read without the code that wrote it."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
     from tensorflow.dtypes import as_dtype
 
     saved = SavedModel.FromString((path / "saved_model.pb").read_bytes())
-    signature = saved.meta_graphs[0].signature_def["serving_default"]
+    signature = saved.meta_graphs[0].signature_def[name]
     inputs = {name: (as_dtype(info.dtype).name, len(info.tensor_shape.dim)) for name, info in signature.inputs.items()}
     return inputs, {name: as_dtype(info.dtype).name for name, info in signature.outputs.items()}
 
 
-def declared(model) -> tuple[dict, dict]:
-    inputs = {tensor.name: (tensor.dtype, len(tensor.dims)) for tensor in model.inputs}
-    return inputs, {tensor.name: tensor.dtype for tensor in model.outputs}
+def declared(inputs, outputs) -> tuple[dict, dict]:
+    return {tensor.name: (tensor.dtype, len(tensor.dims)) for tensor in inputs}, {tensor.name: tensor.dtype for tensor in outputs}
 
 
 def test_the_exported_recommender_has_the_declared_signature(recommender):
-    assert signature_of(recommender[0]) == declared(RECOMMENDER)
+    assert signature_of(recommender[0]) == declared(RECOMMENDER.inputs, RECOMMENDER.outputs)
+    assert signature_of(recommender[0], "explain") == declared(RECOMMENDER.explain_inputs, RECOMMENDER.explain_outputs)
 
 
 def test_the_exported_recommender_scores_as_the_keras_network(recommender, encoder):
@@ -134,7 +135,7 @@ def test_a_model_that_returns_something_else_is_not_exported(encoder, tmp_path):
     from training.recommender import Recommender
 
     served = Recommender(encoder)
-    with pytest.raises(ValueError, match=r"`recommender` must return .*item_ids.* Received .*Change serve or training/signatures\.py"):
+    with pytest.raises(ValueError, match=r"`recommender` must return .*item_ids.* Received .*Change it or training/signatures\.py"):
         export_model(served, lambda **inputs: {"scores": inputs["k"]}, RECOMMENDER, tmp_path, golden={}, provenance={})
 
 
@@ -158,6 +159,15 @@ def test_traits_are_found_for_users_who_declared_nothing_and_add_up_to_one(trait
     assert np.mean(np.array(values)[chances.argmax(1)] == np.array(drink[120:])) > 0.95
 
 
+def test_a_trait_is_said_where_the_value_was_right_often_enough_and_unknown_elsewhere():
+    from training.calibration import certain_from
+
+    chances = np.array([[p, 1 - p] for p in np.linspace(0.99, 0.5, 50)])
+    truth = np.where(np.arange(50) < 30, 0, 1)  # right above .69, wrong below: 80 % right down to the 37th
+    assert certain_from(chances, truth, 0.8) == pytest.approx(chances[36, 0])
+    assert certain_from(chances, 1 - truth, 0.8) > 1
+
+
 def test_a_trait_with_too_few_labels_is_left_out_by_name_with_the_reason(traits):
     assert traits[0].skipped == {"rare": "0 labels of 0 values with at least 5 labels each; a head needs 20 labels of two values"}
 
@@ -168,24 +178,27 @@ def portrait(encoder, traits, shop, tmp_path_factory):
     from training.portrait import Portrait
     from training.portrait_config import PortraitConfig
     from training.propensities import fit_propensities
+    from training.segments import fit_segments
     from training.served import SavedPredictor, number_inputs
 
     random = np.random.default_rng(0)
     numbers = np.column_stack([random.poisson(3, (600, len(USER_FEATURES))), random.uniform(0, 9, 600)]).astype(np.float32)
     chance = 1 / (1 + np.exp(4 - numbers[:, 0]))  # the first number decides
-    truth = np.column_stack([random.uniform(size=600) < chance, random.uniform(size=600) < chance, np.ones(600)]).astype(int)
+    truth = np.column_stack([random.uniform(size=600) < chance, random.uniform(size=600) < chance, np.ones(600), np.ones(600)]).astype(int)
     vectors = encoder.vectors(shop)[random.integers(0, 160, 600)]
     config = PortraitConfig(propensity_epochs=30, batch=64)
     propensities = fit_propensities(vectors, numbers, truth, np.arange(600) < 150, config, seed=1)
     path = tmp_path_factory.mktemp("portrait")
-    served = Portrait(encoder, traits[0], propensities)
+    segments = fit_segments(numbers[:, :-1], seed=1)
+    served = Portrait(encoder, traits[0], propensities, segments)
     golden = raw(shop[:2]) | number_inputs(np.full((2, len(USER_FEATURES)), np.nan))
-    export_model(served, served.serve, PORTRAIT, path, golden=golden, provenance={})
+    export_model(served, served.serve, PORTRAIT, path, explain=served.explain, golden=golden, provenance={})
     return path, SavedPredictor(path), propensities, (vectors, numbers, truth)
 
 
 def test_the_exported_portrait_has_the_declared_signature(portrait):
-    assert signature_of(portrait[0]) == declared(PORTRAIT)
+    assert signature_of(portrait[0]) == declared(PORTRAIT.inputs, PORTRAIT.outputs)
+    assert signature_of(portrait[0], "explain") == declared(PORTRAIT.explain_inputs, PORTRAIT.explain_outputs)
 
 
 def test_the_exported_portrait_says_what_the_keras_heads_say(portrait, traits, encoder):
@@ -202,7 +215,7 @@ def test_the_exported_portrait_says_what_the_keras_heads_say(portrait, traits, e
     last = np.array([times[-1] if len(times) else 0 for times in histories.times_us])
     days = np.where(histories.lengths > 0, (LATER_US - last) / 86_400_000_000, np.nan)
     expected = portrait[2].predict(encoder.vectors(histories), np.column_stack([numbers, days]).astype(np.float32))
-    names = ("purchase_probability_7d", "purchase_probability_30d", "churn_probability_30d")
+    names = ("purchase_probability_7d", "purchase_probability_30d", "churn_probability_7d", "churn_probability_30d")
     np.testing.assert_allclose(np.column_stack([answer[name] for name in names]), expected, atol=1e-5)
 
 
@@ -213,7 +226,8 @@ def test_interests_are_shares_by_falling_size_and_follow_the_history(portrait, s
     answer = portrait[1](raw(users) | number_inputs(np.zeros((3, len(USER_FEATURES)))))
     assert answer["interest_categories"][:2].tolist() == [["even", "odd"], ["odd", "even"]]
     np.testing.assert_allclose(answer["interest_shares"].sum(1), 1, atol=1e-5)
-    assert (answer["interest_shares"][:2, 0] > 0.9).all()
+    assert (answer["interest_shares"][:2, 0] > 0.8).all()
+    assert answer["next_category"][:2].tolist() == ["even", "odd"]
 
 
 def test_propensities_rank_as_planted_and_an_outcome_of_one_class_gets_its_base_rate(portrait):
@@ -274,8 +288,8 @@ def test_the_exported_uplift_takes_the_shops_covariates_and_says_what_the_networ
     inputs |= {"x_score": people["x_score"].to_numpy(np.float32), "x_town": people["x_town"].to_numpy(object)}
     export_model(served, served.serve, UPLIFT, tmp_path / "m", golden=inputs, provenance={}, extra_inputs=served.extra_inputs)
     names, outputs = signature_of(tmp_path / "m")
-    assert names == declared(UPLIFT)[0] | {"x_score": ("float32", 1), "x_town": ("string", 1)}
-    assert outputs == declared(UPLIFT)[1]
+    assert names == declared(UPLIFT.inputs, UPLIFT.outputs)[0] | {"x_score": ("float32", 1), "x_town": ("string", 1)}
+    assert outputs == declared(UPLIFT.inputs, UPLIFT.outputs)[1]
     answer = SavedPredictor(tmp_path / "m")(inputs)
     assert answer["treatments"].tolist() == [["gift", "mail"]] * 3
     expected = uplift.predict(people)

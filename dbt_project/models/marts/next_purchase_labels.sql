@@ -87,6 +87,7 @@ outcomes as (
         label_at,
         count(*) filter (where event_type = 'purchase' and occurred_at < label_at + interval '7 days') > 0 as is_purchased_7d,
         count(*) filter (where event_type = 'purchase') > 0 as is_purchased_30d,
+        count(*) filter (where occurred_at < label_at + interval '7 days') > 0 as is_active_7d,
         sum(spend) as spend_30d,
         min(place) filter (where event_type = 'purchase') as first_purchase
     from answers
@@ -100,6 +101,7 @@ final as (
         questions.known_at,
         coalesce(outcomes.is_purchased_7d, false) as is_purchased_7d,
         coalesce(outcomes.is_purchased_30d, false) as is_purchased_30d,
+        coalesce(outcomes.is_active_7d, false) as is_active_7d,
         outcomes.user_id is not null as is_active_30d,
         cast(coalesce(outcomes.spend_30d, 0) as double precision) as spend_30d,
         events.item_id as next_purchase_item_id
