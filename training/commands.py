@@ -21,17 +21,22 @@ evaluate = typer.Typer(help="Train from scratch on a source and measure: what a 
 def evaluate_recommender(
     source: SourceName,
     data: Data = None,
-    protocol: Annotated[Literal["leave-one-out", "time-split"], typer.Option(help="How the held-out events are chosen.")] = "leave-one-out",
+    protocol: Annotated[
+        Literal["leave-one-out", "time-split", "next-purchase"], typer.Option(help="How the held-out events are chosen.")
+    ] = "leave-one-out",
     seed: Seed = 7,
     epochs: Epochs = None,
     dim: Annotated[int | None, typer.Option(min=8, help="Width of the encoder.")] = None,
     blocks: Annotated[int | None, typer.Option(min=1, help="Depth of the encoder.")] = None,
+    backbone: Annotated[Literal["attention", "lstm", "cnn"] | None, typer.Option(help="Kind of the encoder's blocks.")] = None,
+    refit: Annotated[bool, typer.Option(help="Fit again on training and validation events before the test is asked.")] = True,
     out: Out = None,
 ) -> None:
-    """HR@10 and NDCG@10 by full ranking, beside popularity."""
+    """HR@10 and NDCG@10 by full ranking, beside popularity, item-kNN, ALS and EASE."""
     from training.evaluate import evaluate_recommender as measure
 
-    _write(measure(source=source, data=data, protocol=protocol, seed=seed, epochs=epochs, dim=dim, blocks=blocks, log=_log), out)
+    chosen: dict[str, Any] = {"epochs": epochs, "dim": dim, "blocks": blocks, "backbone": backbone}
+    _write(measure(source=source, data=data, protocol=protocol, seed=seed, refit=refit, log=_log, **chosen), out)
 
 
 @evaluate.command("traits")

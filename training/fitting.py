@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -30,10 +30,11 @@ VALIDATED = 2500  # users asked after each epoch, drawn by seed
 
 @dataclass(frozen=True)
 class Validation:
-    """Histories, and the item that each user chose next, `(users,)` str objects; seen items are removed before ranking."""
+    """Histories, and the item that each user chose next, `(users,)` str objects; seen items are removed before ranking, unless told."""
 
     histories: Histories
     targets: np.ndarray
+    removes_seen: bool = True
 
 
 def build_training_model(
@@ -77,7 +78,7 @@ def fit_next_item(
     inputs = {name: values for name, values in rows.items() if name != "weights"}
     if validation is not None and len(validation.targets) > VALIDATED:
         asked = np.sort(np.random.default_rng(seed).permutation(len(validation.targets))[:VALIDATED])
-        validation = Validation(validation.histories[asked], validation.targets[asked])
+        validation = replace(validation, histories=validation.histories[asked], targets=validation.targets[asked])
     progress = _Progress(events, epochs, config.patience, log or _log.info, validation, snapshot)
     is_terminal = sys.stderr.isatty() and log is None
     model.fit(
@@ -139,10 +140,10 @@ class _Progress(keras.callbacks.Callback):
 
 
 def validation_ndcg(encoder: TrainedEncoder, validation: Validation) -> float:
-    """Mean NDCG@10 of each user's next item among all items not seen before."""
+    """Mean NDCG@10 of each user's next item among all items that are not removed."""
     index = encoder.catalogue.index_of
-    seen = interactions(
-        np.split(index(validation.histories.all_item_ids), np.cumsum(validation.histories.lengths)[:-1]), len(encoder.catalogue)
-    )
+    histories = validation.histories
+    places = [index(items if validation.removes_seen else items[:0]) for items in histories.item_ids]
+    seen = interactions(places, len(encoder.catalogue))
     ranking = rank_targets(encoder.scores(validation.histories), index(validation.targets), seen)
     return float(ndcg(ranking.ranks).mean()) if len(validation.targets) else 0.0

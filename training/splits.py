@@ -25,10 +25,12 @@ class Questions:
 
 @dataclass(frozen=True)
 class Split:
-    """Histories to train on, questions to choose epochs by, and questions to be asked once."""
+    """Histories to train on, questions to choose epochs by, all that was known before the test (training and validation), and questions
+    to be asked once."""
 
     train: Histories
     validation: Questions
+    known: Histories
     test: Questions
 
 
@@ -45,25 +47,27 @@ def leave_one_out(histories: Histories) -> Split:
     return Split(
         train,
         Questions(kept.without_last(2), np.array([items[-2] for items in kept.item_ids], object)),
+        _first(histories, histories.lengths - np.where(histories.lengths >= 3, 1, 0)),
         Questions(kept.without_last(1), np.array([items[-1] for items in kept.item_ids], object)),
     )
 
 
-def time_split(histories: Histories, train_share: float = 0.8) -> Split:
+def time_split(histories: Histories, train_share: float = 0.8, repeats: bool = False) -> Split:
     """One moment for everybody: `train_share` of all events lie before the test cut, and as large a share of those before
     the validation cut.
 
-    A question's target is the user's first event at or after the cut with an item that is new to the user; its history is everything
-    before the cut. Users without a history or without such an event are not asked. Weights learn from events before the validation cut,
-    validation targets lie between the two cuts, and the test history reaches up to the test cut.
+    A question's target is the user's first event at or after the cut with an item that is new to the user, or with `repeats` with any
+    item; its history is everything before the cut. Users without a history or without such an event are not asked. Weights learn
+    from events before the validation cut, validation targets lie between the two cuts, and the test history reaches up to the test cut.
     """
     times = np.sort(np.concatenate([np.empty(0, np.int64), *histories.times_us]))
     test_cut = _cut(times, train_share)
     validation_cut = _cut(times[times < test_cut], train_share)
     return Split(
         histories.before(validation_cut),
-        _first_new_items(histories.before(test_cut), validation_cut),
-        _first_new_items(histories, test_cut),
+        _first_items(histories.before(test_cut), validation_cut, repeats),
+        histories.before(test_cut),
+        _first_items(histories, test_cut, repeats),
     )
 
 
@@ -86,11 +90,11 @@ def _cut(sorted_times: np.ndarray, share: float) -> int:
     return int(sorted_times[min(int(len(sorted_times) * share), len(sorted_times) - 1)]) if len(sorted_times) else 0
 
 
-def _first_new_items(histories: Histories, cut_us: int) -> Questions:
+def _first_items(histories: Histories, cut_us: int, repeats: bool) -> Questions:
     known, users, targets = histories.before(cut_us), [], []
     for user, (items, before) in enumerate(zip(histories.item_ids, known.item_ids, strict=True)):
         seen = set(before)
-        target = next((item for item in items[len(before) :] if item not in seen), None)
+        target = next((item for item in items[len(before) :] if repeats or item not in seen), None)
         if seen and target is not None:
             users.append(user)
             targets.append(target)

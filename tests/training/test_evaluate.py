@@ -23,7 +23,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {
             "user_id": f"u{user:02}",
             "item_id": f"i{(user % 2) * 6 + (user + step) % 6:02}",
-            "event_type": "view",
+            "event_type": "purchase",
             "occurred_at": pd.Timestamp("2024-01-01") + pd.Timedelta(hours=step * 24 + user / 10),
         }
         for user in range(USERS)
@@ -47,8 +47,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _holds_together(result: dict, metrics: set[str], baselines: set[str]) -> None:
-    assert set(result) == KEYS
+def _holds_together(result: dict, metrics: set[str], baselines: set[str], more: frozenset[str] | set[str] = frozenset()) -> None:
+    assert set(result) == KEYS | more
     assert set(result["metrics"]) == metrics
     assert set(result["baselines"]) == baselines
     for figures in (result["metrics"], *result["baselines"].values()):
@@ -60,10 +60,13 @@ def _holds_together(result: dict, metrics: set[str], baselines: set[str]) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("protocol", ["leave-one-out", "time-split"])
+@pytest.mark.parametrize("protocol", ["leave-one-out", "time-split", "next-purchase"])
 def test_recommender_gives_the_promised_object(shop: Path, protocol: str):
     result = evaluate_recommender(source="landing", data=shop, protocol=protocol, seed=3, epochs=2, dim=8)
-    _holds_together(result, {"HR@10", "NDCG@10"}, {"popularity", "item_knn", "ease"})
+    baselines = {"popularity", "item_knn", "als", "ease", *(["top_frequency"] if protocol == "next-purchase" else [])}
+    _holds_together(result, {"HR@10", "NDCG@10"}, baselines, more={"differences", "slices"})
+    assert set(result["differences"]) == baselines
+    assert all(1 <= part["users"] <= USERS for part in result["slices"].values())
     assert result["seeds"] == [3]
     assert result["counts"]["users"] == USERS and result["counts"]["items"] == 12 and result["counts"]["events"] == 6 * USERS
     if protocol == "leave-one-out":
@@ -104,7 +107,9 @@ def test_what_a_source_lacks_is_named(shop: Path, tmp_path: Path):
 
 
 def test_wrong_protocols_and_outcomes_are_refused_before_any_work():
-    with pytest.raises(CannotEvaluate, match=r"`protocol` must be one of \['leave-one-out', 'time-split'\]. Received 'random'"):
+    with pytest.raises(
+        CannotEvaluate, match=r"`protocol` must be one of \['leave-one-out', 'time-split', 'next-purchase'\]. Received 'random'"
+    ):
         evaluate_recommender(source="shop", data=None, protocol="random")  # type: ignore[arg-type]
     with pytest.raises(CannotEvaluate, match=r"`outcome` must be one of \['visited', 'converted'\].* Received 'spend'"):
         evaluate_uplift(source="shop", data=None, treatment="offer", outcome="spend")
