@@ -18,7 +18,7 @@ import pandas as pd
 from training.backbones import build_block
 from training.catalogue import Catalogue, content_of
 from training.encoder_config import EncoderConfig
-from training.fitting import Validation, fit_next_item
+from training.fitting import Validation, Watch, fit_next_item
 from training.histories import Histories
 from training.layers import RESERVED, ItemEncoder, content_table, unit
 from training.windows import EVENT_TYPE_IDS, GAP_BUCKETS, newest_steps, packed_windows, steps_of
@@ -156,8 +156,11 @@ def train_encoder_network(
     seed: int,
     log: Callable[[str], None] | None = None,
     validation: Validation | None = None,
+    watch: Watch | None = None,
 ) -> TrainedEncoder:
     """An encoder fitted on every event of `histories`; with `validation`, on the epoch with the best NDCG@10 there.
+
+    `log` takes a line an epoch; `watch` says more about how the fit is followed, and takes its place.
 
     Raises ValueError where no user has two events of the catalogue: there is no next event to learn from.
     """
@@ -184,5 +187,6 @@ def train_encoder_network(
     def snapshot(curves: dict[str, list[float]]) -> TrainedEncoder:
         return TrainedEncoder(config, catalogue, counts, network, item_encoder, item_vectors(item_encoder), curves)
 
-    curves = fit_next_item(network, item_encoder, counts, rows, config, seed, log, validation, snapshot)
+    watch = watch or (Watch(say=log) if log else Watch())
+    curves = fit_next_item(network, item_encoder, counts, rows, config, seed, watch, validation, snapshot)
     return snapshot(curves)

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from training.baselines import interactions
+from training.checkpoints import Checkpoint
 from training.encoder_config import EncoderConfig
 from training.histories import Histories
 from training.layers import ItemEncoder
@@ -54,6 +55,16 @@ def weighted_mean(weights: Any, losses: Any) -> Any:
     return keras.ops.sum(weights * losses) / keras.ops.maximum(keras.ops.sum(weights), 1.0)
 
 
+@dataclass(frozen=True)
+class Watch:
+    """How a fit is followed and kept: `say` takes a line an epoch, `log` the epoch's number from 0 and its figures; `checkpoint` is where a
+    killed fit goes on from."""
+
+    say: Callable[[str], None] = _log.info
+    log: Callable[[int, dict[str, float]], None] | None = None
+    checkpoint: Checkpoint | None = None
+
+
 def fit_next_item(
     network: keras.Model,
     item_encoder: ItemEncoder,
@@ -61,7 +72,7 @@ def fit_next_item(
     rows: dict[str, np.ndarray],
     config: EncoderConfig,
     seed: int,
-    log: Callable[[str], None] | None,
+    watch: Watch,
     validation: Validation | None,
     snapshot: Callable[[dict[str, list[float]]], TrainedEncoder],
 ) -> dict[str, list[float]]:
@@ -75,68 +86,89 @@ def fit_next_item(
         steps_per_execution=max(1, min(16, steps)),
         jit_compile=steps * epochs >= WORTH_COMPILING,
     )
-    inputs = {name: values for name, values in rows.items() if name != "weights"}
     if validation is not None and len(validation.targets) > VALIDATED:
         asked = np.sort(np.random.default_rng(seed).permutation(len(validation.targets))[:VALIDATED])
         validation = replace(validation, histories=validation.histories[asked], targets=validation.targets[asked])
-    progress = _Progress(events, epochs, config.patience, log or _log.info, validation, snapshot)
-    is_terminal = sys.stderr.isatty() and log is None
-    model.fit(
-        inputs,
-        rows["weights"],
-        batch_size=config.batch_rows,
-        epochs=epochs,
-        shuffle=True,
-        verbose=1 if is_terminal else 0,
-        callbacks=[progress],
-    )
+    progress = _Progress(model, events, epochs, config.patience, watch, validation, snapshot)
+    is_terminal = sys.stderr.isatty() and watch.say is _log.info
+    for epoch in range(progress.resume(), epochs):
+        order = np.random.default_rng((seed, epoch)).permutation(len(rows["weights"]))
+        shuffled = {name: values[order] for name, values in rows.items()}
+        weights = shuffled.pop("weights")
+        done = model.fit(
+            shuffled,
+            weights,
+            batch_size=config.batch_rows,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            shuffle=False,
+            verbose=1 if is_terminal else 0,
+        )
+        if progress.after(epoch, float(done.history["loss"][-1])):
+            break
+    progress.end()
     return progress.curves
 
 
-class _Progress(keras.callbacks.Callback):
-    """One line an epoch; with validation, keeps the best weights and stops when patience ends."""
+class _Progress:
+    """One line an epoch; with validation, keeps the best weights and says when patience ends."""
 
     def __init__(
         self,
+        model: keras.Model,
         events: int,
         epochs: int,
         patience: int,
-        log: Callable[[str], None],
+        watch: Watch,
         validation: Validation | None,
         snapshot: Callable[[dict[str, list[float]]], TrainedEncoder],
     ) -> None:
-        super().__init__()
         self.curves: dict[str, list[float]] = {"loss": []}
-        self._events, self._epochs, self._patience, self._say, self._validation, self._snapshot = (
-            events,
-            epochs,
-            patience,
-            log,
-            validation,
-            snapshot,
-        )
-        self._best, self._best_epoch, self._best_weights = -1.0, 0, None
-        self._started = time.monotonic()
+        self._model, self._events, self._epochs, self._patience = model, events, epochs, patience
+        self._watch, self._validation, self._snapshot = watch, validation, snapshot
+        self._best: list[np.ndarray] | None = None
+        self._stops = False
+        self._started, self._first = time.monotonic(), 0
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.curves["loss"].append(float((logs or {})["loss"]))
-        line = f"epoch {epoch + 1}/{self._epochs} loss {self.curves['loss'][-1]:.4f}"
+    def resume(self) -> int:
+        """The epoch to go on with: 0, or the one after those that a killed fit of the same kind had finished."""
+        kept = self._watch.checkpoint.load(self._model) if self._watch.checkpoint else None
+        if kept is None:
+            return 0
+        facts, self._best = kept
+        self.curves, self._stops = facts["curves"], facts["stops"]
+        self._first = len(self.curves["loss"])
+        self._watch.say(f"goes on after epoch {self._first} of {self._epochs}")
+        return self._epochs if self._stops else self._first
+
+    def after(self, epoch: int, loss: float) -> bool:
+        """Notes the epoch; True where training should stop."""
+        self.curves["loss"].append(loss)
+        line = f"epoch {epoch + 1}/{self._epochs} loss {loss:.4f}"
         if self._validation is not None:
-            ndcg = validation_ndcg(self._snapshot(self.curves), self._validation)
-            self.curves.setdefault("val_ndcg@10", []).append(ndcg)
-            line += f" validation NDCG@10 {ndcg:.4f}"
-            if ndcg > self._best:
-                self._best, self._best_epoch, self._best_weights = ndcg, epoch, self.model.get_weights()
-            elif self._patience and epoch - self._best_epoch >= self._patience:
-                self.model.stop_training = True
-                line += f"; no better for {self._patience} epochs, stopping"
-        spent = time.monotonic() - self._started
-        left = spent / (epoch + 1) * (self._epochs - epoch - 1)
-        self._say(f"{line}, {self._events * (epoch + 1) / spent:,.0f} events/s, {spent:.0f} s spent, at most {left:.0f} s left")
+            found = validation_ndcg(self._snapshot(self.curves), self._validation)
+            curve = self.curves.setdefault("val_ndcg@10", [])
+            line += f" validation NDCG@10 {found:.4f}"
+            if found > max(curve, default=-1.0):
+                self._best = self._model.get_weights()
+            curve.append(found)
+            self._stops = 0 < self._patience <= epoch - int(np.argmax(curve))
+            line += f"; no better for {self._patience} epochs, stopping" if self._stops else ""
+        spent, done = time.monotonic() - self._started, epoch + 1 - self._first
+        left = spent / done * (self._epochs - epoch - 1)
+        self._watch.say(f"{line}, {self._events * done / spent:,.0f} events/s, {spent:.0f} s spent, at most {left:.0f} s left")
+        if self._watch.log:
+            self._watch.log(epoch, {name: curve[-1] for name, curve in self.curves.items()})
+        if self._watch.checkpoint:
+            self._watch.checkpoint.save(self._model, {"curves": self.curves, "stops": self._stops}, self._best)
+        return self._stops
 
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        if self._best_weights is not None:
-            self.model.set_weights(self._best_weights)
+    def end(self) -> None:
+        """The best weights, where there was a validation; the checkpoint has done its service."""
+        if self._best is not None:
+            self._model.set_weights(self._best)
+        if self._watch.checkpoint:
+            self._watch.checkpoint.discard()
 
 
 def validation_ndcg(encoder: TrainedEncoder, validation: Validation) -> float:

@@ -37,8 +37,11 @@ def train_encoder(window: TrainingWindow | tuple[date, date], options: TrainingO
     from training import devices
 
     devices.prepare()
+    from training.checkpoints import Checkpoint
     from training.encoder import train_encoder_network
+    from training.fitting import Watch
     from training.frames import campaign_rows, catalogue_at, histories_until
+    from training.tracking import LiveRun
 
     started = time.monotonic()
     histories, catalogue = histories_until(window.holdout_at, window.start_at), catalogue_at(window.holdout_at)
@@ -50,9 +53,12 @@ def train_encoder(window: TrainingWindow | tuple[date, date], options: TrainingO
     )
     _log.info("encoder: %s users, %s events, %s items", len(histories), int(histories.lengths.sum()), len(catalogue))
     with run_folder(ENCODER, window, seed, content) as (draft, final):
+        live = LiveRun(ENCODER, final.name)
+        watch = Watch(_log.info, live.log, Checkpoint(final.with_name(f".{final.name}.checkpoint")))
         try:
-            encoder = train_encoder_network(histories, catalogue, config, seed, log=_log.info)
+            encoder = train_encoder_network(histories, catalogue, config, seed, watch=watch)
         except ValueError as error:
+            live.fail()
             if not len(campaign_rows(window.end_at)[0]):
                 raise skip(ENCODER, window, f"`events`: {error}; `campaign_exposures` has no campaign either") from error
             reason = f"No encoder: {error}"
@@ -62,10 +68,7 @@ def train_encoder(window: TrainingWindow | tuple[date, date], options: TrainingO
         encoder.save(draft / ENCODER)
         figures = {"loss": encoder.curves["loss"][-1], "users": len(histories), "seconds": round(time.monotonic() - started, 1)}
         (draft / "metrics.json").write_text(json.dumps(figures))
-        from training.tracking import log_run
-
-        params = {**config.to_dict(), "seed": seed, "window": f"{window.start}/{window.end}"}
-        log_run(ENCODER, final.name, params=params, curves=encoder.curves, metrics=figures)
+        live.finish({**config.to_dict(), "seed": seed, "window": f"{window.start}/{window.end}"}, figures)
         return Run(ENCODER, final, figures, False, "an encoder is not served by itself")
 
 
