@@ -10,7 +10,7 @@ import typer
 
 from quality.commands import quality, quarantine
 from serving.local.commands import demo, doctor, down, ingest, load, run, sources, status, up
-from serving.local.questions import offers, parity, recommend, show
+from serving.local.questions import changes, offers, parity, recommend, show
 from training.commands import evaluate
 
 EXIT_CODES = (
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (demo, up, down, status, doctor, sources, ingest, load, run, show, recommend, offers, parity):
+for command in (demo, up, down, status, doctor, sources, ingest, load, run, show, recommend, offers, changes, parity):
     app.command()(command)
 for name, group in {"evaluate": evaluate, "quarantine": quarantine, "quality": quality}.items():
     app.add_typer(group, name=name)

@@ -24,7 +24,9 @@ class Checkpoint:
     def save(self, model: keras.Model, facts: dict[str, Any], best: list[np.ndarray] | None) -> None:
         """Keeps the model's whole state, `facts` that JSON can hold, and the best weights so far."""
         parts = {"state": _state(model), "best": best or []}
-        arrays: dict[str, Any] = {f"{part}_{place}": np.asarray(values) for part, found in parts.items() for place, values in enumerate(found)}
+        arrays: dict[str, Any] = {
+            f"{part}_{place}": np.asarray(values) for part, found in parts.items() for place, values in enumerate(found)
+        }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         beside = self.path.with_name(f"{self.path.name}.tmp-{os.getpid()}")
         with beside.open("wb") as file:

@@ -14,7 +14,7 @@ from serving.local.follow import Followed, follow
 from serving.local.memory import MemoryWatch
 from settings import Settings
 
-DAGS = ("ingest", "features", "train", "deploy", "campaign")
+DAGS = ("ingest", "features", "train", "deploy", "campaign", "score")
 PARSE_SECONDS = 90
 
 

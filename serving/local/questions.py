@@ -3,6 +3,8 @@
 Light to import: what a command calls is imported when it is called.
 """
 
+import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,6 +36,27 @@ def offers(user: User, as_json: AsJson = False) -> None:
     from serving.local import show as draw
 
     draw.answer(_api().offers(user), draw.offers, as_json)
+
+
+def changes(
+    user: User,
+    since: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="What was said by the start of this day,")],
+    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="against what was said by the start of this one.")],
+    as_json: AsJson = False,
+) -> None:
+    """What the daily portraits say differently of a customer."""
+    from serving.local import house
+    from serving.scoring import changes as changed
+
+    house.choose()
+    found = changed(user, since.date(), until.date())
+    if as_json:
+        print(json.dumps({line: {"then": then, "now": now} for line, (then, now) in found.items()}, indent=2))
+        return
+    for line, (then, now) in found.items():
+        print(f"{line}: {then} -> {now}")
+    if not found:
+        print(f"Nothing that the portraits say of {user} changed from {since:%Y-%m-%d} to {until:%Y-%m-%d}.")
 
 
 def parity(

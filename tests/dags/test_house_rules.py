@@ -12,7 +12,7 @@ import pytest
 
 from settings import ROOT
 
-DAGS = ("ingest", "features", "train", "deploy", "campaign")
+DAGS = ("ingest", "features", "train", "deploy", "campaign", "score", "renew")
 HEAVY = ("tensorflow", "keras", "feast", "great_expectations", "pandas", "duckdb", "mlflow", "dbt", "pyarrow", "numpy")
 
 LOOK = """
@@ -95,9 +95,9 @@ def test_every_field_of_the_form_is_described(name: str, look: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("name", DAGS)
-def test_no_dag_follows_a_plain_asset_or_a_clock(name: str, look: dict[str, Any]) -> None:
-    expected = "PartitionedAtRuntime" if name == "ingest" else "PartitionedAssetTimetable"
-    assert look["facts"][name]["schedule"] == expected
+def test_no_dag_follows_a_plain_asset_and_only_renewal_follows_a_clock(name: str, look: dict[str, Any]) -> None:
+    others = {"ingest": "PartitionedAtRuntime", "renew": "CronDataIntervalTimetable"}
+    assert look["facts"][name]["schedule"] == others.get(name, "PartitionedAssetTimetable")
 
 
 def test_tasks_that_open_the_warehouse_share_one_slot(look: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ KEYS = {
     "user_features": ("user_id", "features_at", "created_at"),
     "user_sequences": ("user_id", "features_at", "created_at"),
     "user_daily": ("user_id", "features_at", "created_at"),
+    "user_portraits": ("user_id", "features_at", "created_at"),
     "item_features": ("item_id", "features_at", "created_at"),
     "trait_labels": ("user_id", "trait"),
     "next_purchase_labels": ("user_id", "label_at"),

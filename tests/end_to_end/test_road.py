@@ -87,7 +87,7 @@ def in_house(road: Road, monkeypatch: pytest.MonkeyPatch) -> Iterator[Road]:
 
 
 def test_triggering_ingest_alone_leads_to_served_models(road: Road) -> None:
-    assert road.outcome["runs"] == dict.fromkeys(("ingest", "features", "train", "deploy", "campaign"), "success")
+    assert road.outcome["runs"] == dict.fromkeys(("ingest", "features", "train", "deploy", "campaign", "score"), "success")
     status = httpx.get(f"http://{road.address('MODEL_SERVER_REST')}/v1/models/recommender").json()["model_version_status"]
     assert [(one["version"], one["state"]) for one in status] == [("1", "AVAILABLE")]
 

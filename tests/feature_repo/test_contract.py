@@ -14,6 +14,7 @@ def test_views_are_the_marts_with_an_entity_and_the_items_vectors() -> None:
         "user_features": ("user", "user_id"),
         "user_sequences": ("user", "user_id"),
         "user_daily": ("user", "user_id"),
+        "user_portraits": ("user", "user_id"),
         "item_features": ("item", "item_id"),
         "item_vectors": ("item", "item_id"),
     }
@@ -45,6 +46,7 @@ def test_the_page_gets_everything_there_is() -> None:
         "user_sequences": 5,
         "user_daily": 9,
     }
+    assert service("portraits_v1") == {"user_portraits": ("model_version", "vector", "portrait")}
     assert {view: len(features) for view, features in service("item_v1").items()} == {"item_features": 20, "item_vectors": 2}
     assert (service_entity("user_v1"), service_entity("item_v1")) == ("user", "item")
 

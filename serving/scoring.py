@@ -1,0 +1,129 @@
+"""Daily scoring: what the served portrait model says of every known user, written as the landing table `portraits`.
+
+From there the portraits take the road of all records: loaded, carried by dbt into the mart `user_portraits`, published to Feast. So "user u
+as of t" and "what changed since" are questions to the warehouse, and data flows one way.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from typing import Any
+
+import numpy as np
+
+from feature_repo.contract import PORTRAITS
+from serving.errors import NotServed
+from serving.portraits import PROBABILITIES
+from settings import get_settings
+from training.signatures import HISTORY, PORTRAIT, USER_FEATURES
+
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How many users of which day were scored, and by which version of the model."""
+
+    day: date
+    users: int
+    model_version: int | None
+
+
+def score(day: date) -> Scored:
+    """Scores every user known at the midnight with which `day` begins, and writes `landing/portraits/ds=<day>`; a day scored before is
+    replaced.
+
+    Raises NotServed where no portrait model is served.
+    """
+    import pandas as pd
+
+    from feature_repo.frames import rows_as_of, training_frame
+    from serving.model_client import ModelClient, ModelError
+    from sources.files import landing_table, put_in_place, write_parquet
+
+    settings, at = get_settings(), datetime.combine(day, time())
+    users = rows_as_of("user_sequences", at)["user_id"].astype(str).to_numpy(object)
+    asked = pd.DataFrame({"user_id": users, "event_timestamp": at})
+    frame = training_frame(PORTRAIT.feature_service, asked)
+    vectors, texts, versions = [], [], set()
+    try:
+        with ModelClient(f"{settings.host}:{settings.model_server_port}") as client:
+            for rows in _batches(frame):
+                answer = client.predict(PORTRAIT.name, _inputs(rows, at), timeout_s=60.0)
+                versions.add(answer.version)
+                vectors += answer["vector"].astype(float).tolist()
+                texts += [json.dumps(portrait, sort_keys=True) for portrait in as_portraits(answer)]
+    except ModelError as problem:
+        raise NotServed(f"Scoring asks the served portrait model. {problem}") from problem
+    if len(versions) > 1:
+        return score(day)  # a new version was published meanwhile: a day has one
+    version = versions.pop() if versions else None
+    columns = {
+        "user_id": users,
+        "as_of": np.full(len(users), np.datetime64(at, "us")),
+        "model_version": np.full(len(users), str(version), object),
+        "vector": vectors,
+        "portrait": texts,
+    }
+    staged = settings.landing_dir.parent / ".scoring"
+    shutil.rmtree(staged, ignore_errors=True)
+    rows = landing_table("portraits", columns, [day] * len(users)).drop_columns("ds")
+    write_parquet(rows, staged / "portraits" / f"ds={day}" / "part-0.parquet")
+    put_in_place(staged, settings.landing_dir, ())
+    shutil.rmtree(staged)
+    return Scored(day, len(users), version)
+
+
+def as_portraits(answer: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
+    """One JSON object a user: `traits`, `interests` (shares by category), `next_category`, `interest_alarm`, `segment`, probabilities."""
+    for row in range(len(answer["vector"])):
+        traits = zip(answer["trait_names"][row].tolist(), answer["trait_choices"][row].tolist(), strict=True)
+        shares = zip(answer["interest_categories"][row].tolist(), answer["interest_shares"][row].tolist(), strict=True)
+        yield {
+            "traits": dict(traits),
+            "interests": {name: round(share, 4) for name, share in shares},
+            "next_category": answer["next_category"][row],
+            "interest_alarm": bool(answer["interest_alarm"][row]),
+            "segment": answer["segment"][row],
+            **{name: _number(answer[name][row]) for name in PROBABILITIES},
+        }
+
+
+def changes(user_id: str, since: date, until: date) -> dict[str, tuple[Any, Any]]:
+    """What the portraits as known at the two midnights say differently: `{line: (then, now)}`, None where nothing was said yet."""
+    from feature_repo.frames import rows_as_of
+
+    told = []
+    for day in (since, until):
+        rows = rows_as_of(PORTRAITS, datetime.combine(day, time()))
+        own = rows.loc[rows["user_id"].astype(str) == user_id, "portrait"]
+        told.append(_flat(json.loads(own.iloc[0])) if len(own) else {})
+    before, after = told
+    return {line: (before.get(line), after.get(line)) for line in sorted({*before, *after}) if before.get(line) != after.get(line)}
+
+
+def _flat(portrait: Mapping[str, Any]) -> dict[str, Any]:
+    lines: dict[str, Any] = {}
+    for name, value in portrait.items():
+        lines |= {f"{name}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {name: value}
+    return lines
+
+
+def _batches(frame: Any) -> Iterator[Any]:
+    for start in range(0, len(frame), BATCH):
+        yield frame.iloc[start : start + BATCH]
+
+
+def _inputs(rows: Any, at: datetime) -> dict[str, np.ndarray]:
+    from serving.model_inputs import history_inputs, user_inputs
+
+    records = rows[[*(tensor.name for tensor in HISTORY[:3]), *USER_FEATURES]].to_dict("records")
+    return history_inputs(records, at) | user_inputs(records)
+
+
+def _number(value: Any) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
