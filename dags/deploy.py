@@ -48,8 +48,10 @@ def deploy() -> None:
         if not verdict["promoted"]:
             raise AirflowSkipException(f"{model}: {verdict['reason']}")
         from serving.publish import publish as publish_model
+        from training.registry import crown
 
         version = publish_model(model, folder / "saved_model")
+        crown(model, folder.name)
         print(f"{model} version {version} is served: {verdict['reason']}")
         return version
 

@@ -51,7 +51,7 @@ def score(day: date) -> Scored:
     frame = training_frame(PORTRAIT.feature_service, asked)
     vectors, texts, versions = [], [], set()
     try:
-        with ModelClient(f"{settings.host}:{settings.model_server_port}") as client:
+        with ModelClient(settings.model_server_target) as client:
             for rows in _batches(frame):
                 answer = client.predict(PORTRAIT.name, _inputs(rows, at), timeout_s=60.0)
                 versions.add(answer.version)

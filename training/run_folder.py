@@ -153,6 +153,7 @@ def conclude(
     """Judges the evidence, writes `verdict.json`, `metrics.json` and `report.html` into `draft`, and logs the run in MLflow."""
     from training.gate import Measured, judge
     from training.metrics import ece
+    from training.registry import register
     from training.report import Report, write_report
     from training.served import latency_ms
     from training.tracking import log_run
@@ -195,7 +196,7 @@ def conclude(
     )
     write_report(draft / "report.html", report)
     own = next(iter(evidence.metrics.values()), {})
-    log_run(
+    run_id = log_run(
         model,
         final.name,
         params={**params, "window": provenance["window"]},
@@ -204,6 +205,7 @@ def conclude(
         files=[draft / "report.html"],
         tags={"promoted": str(promoted), "reason": reason[:400]},
     )
+    register(model, run_id, final, draft / "saved_model")
     return Run(model, final, evidence.metrics, promoted, reason)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from settings import get_settings
 from training.encoder_config import EncoderConfig
 from training.portrait_config import PortraitConfig
+from training.registry import circumstances
 from training.run_folder import Run, TrainingOptions, TrainingSkipped, TrainingWindow, conclude, content_hash, run_folder, skip
 from training.signatures import SERVED_MODELS
 from training.uplift_config import UpliftConfig
@@ -101,6 +102,9 @@ def train_model(
         "window": f"{window.start}/{window.end}",
         "holdout_at": window.holdout_at.isoformat(),
         "seed": seed,
+        "epochs": options.epochs,
+        "data_hash": encoder_path.name.rpartition("_")[2],  # of all that the encoder learned from, and its config
+        **circumstances(),
         "config": params,
     }
     with run_folder(name, window, seed, content_hash(params, encoder_path.name)) as (draft, final):

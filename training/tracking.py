@@ -85,8 +85,8 @@ def _key(name: str) -> str:
     return name.replace("@", "_at_").replace("%", "pct")
 
 
-def _experiment(model: str) -> "tuple[MlflowClient, str]":
-    """A client and the experiment's id. The first client of a house creates the tables; a lock lets only one process do so."""
+def client() -> "MlflowClient":
+    """A client of the house's MLflow. The first one creates the tables; a lock lets only one process do so."""
     from filelock import FileLock
     from mlflow import MlflowClient
 
@@ -94,8 +94,18 @@ def _experiment(model: str) -> "tuple[MlflowClient, str]":
     folder = settings.home / "mlflow"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "create.lock"):
-        client = MlflowClient(tracking_uri=settings.mlflow_uri)
-        found = client.get_experiment_by_name(model)
+        made = MlflowClient(tracking_uri=settings.mlflow_uri, registry_uri=settings.mlflow_uri)
+        made.get_experiment_by_name("Default")
+        return made
+
+
+def _experiment(model: str) -> "tuple[MlflowClient, str]":
+    """A client and the experiment's id; a lock lets only one process create it."""
+    from filelock import FileLock
+
+    made, folder = client(), get_settings().home / "mlflow"
+    with FileLock(folder / "create.lock"):
+        found = made.get_experiment_by_name(model)
         if found:
-            return client, found.experiment_id
-        return client, client.create_experiment(model, artifact_location=(folder / "artifacts" / model).as_uri())
+            return made, found.experiment_id
+        return made, made.create_experiment(model, artifact_location=(folder / "artifacts" / model).as_uri())

@@ -2,6 +2,7 @@
 """Training runs on shops handed over by a fake feature repository: what is learned from, what is left behind, what is skipped."""
 
 import json
+import shutil
 from datetime import date, datetime, timedelta
 
 import numpy as np
@@ -147,6 +148,32 @@ def test_a_published_champion_is_asked_the_same_questions_and_not_replaced_by_it
     second = train_model("recommender", encoder.path, WINDOW, {"seed": 1})
     assert second.metrics["served version 3"] == second.metrics["recommender"]
     assert not second.promoted
+
+
+@pytest.mark.slow
+def test_a_version_is_registered_with_where_it_came_from_and_is_rebuilt_from_that(features):
+    from training import registry
+    from training.runs import train_encoder, train_model
+
+    features(FakeFeatures(events_of(20, 8), no_labels()))
+    encoder = train_encoder(WINDOW, {"epochs": 2, "seed": 5})
+    run = train_model("recommender", encoder.path, WINDOW, {"epochs": 2, "seed": 5})
+    golden = (run.path / "saved_model" / GOLDEN_FILE).read_text()
+    with pytest.raises(LookupError, match=r"An alias of recommender must be one of \['challenger'\]\. Received 'champion'"):
+        registry.provenance_of("recommender", registry.CHAMPION)
+    assert registry.crown("recommender", "another run") is None
+    assert registry.crown("recommender", run.path.name) == "1"
+    provenance = registry.provenance_of("recommender", registry.CHAMPION)
+    assert provenance["run"] == run.path.name
+    assert (provenance["seed"], provenance["epochs"], provenance["model"]) == (5, 2, "recommender")
+    assert provenance["data_hash"] == encoder.path.name.rpartition("_")[2]
+    assert provenance["config"]["encoder epochs"] == 2
+    assert set(provenance) >= {"feature_service", "window", "versions", "requirements_sha256", "dbt_models_sha256"}
+    shutil.rmtree(run.path.parent)
+    again = registry.rebuild(provenance)
+    assert again.path.name == run.path.name
+    assert (again.path / "saved_model" / GOLDEN_FILE).read_text() == golden
+    assert not again.promoted
 
 
 @pytest.mark.slow
