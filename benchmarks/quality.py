@@ -21,13 +21,25 @@ RUNS: dict[str, tuple[str, list[str]]] = {
         "Amazon Beauty, next item, leave-one-out",
         ["recommender", "--source", "amazon_sequences", "--data", str(DATA / "amazon_beauty"), "--protocol", "leave-one-out"],
     ),
-    "online-retail-time-split": (
-        "Online Retail, next item, time split",
-        ["recommender", "--source", "online_retail", "--data", str(DATA / "online_retail"), "--protocol", "time-split"],
+    "beauty-cnn": (
+        "Amazon Beauty, next item, leave-one-out, convolutions",
+        ["recommender", "--source", "amazon_sequences", "--data", str(DATA / "amazon_beauty"), "--backbone", "cnn"],
+    ),
+    "beauty-lstm": (
+        "Amazon Beauty, next item, leave-one-out, recurrent interest evolution",
+        ["recommender", "--source", "amazon_sequences", "--data", str(DATA / "amazon_beauty"), "--backbone", "lstm"],
+    ),
+    "online-retail-next-purchase": (
+        "Online Retail, next purchase with repeats, time split",
+        ["recommender", "--source", "online_retail", "--data", str(DATA / "online_retail"), "--protocol", "next-purchase"],
     ),
     "ml-1m-gender": (
         "MovieLens-1M, gender from ratings, 5 folds",
         ["traits", "--source", "movielens", "--data", str(DATA / "ml-1m"), "--trait", "gender", "--folds", "5"],
+    ),
+    "online-shoppers-intent": (
+        "Online Shoppers, purchase intention, 5 folds",
+        ["intent", "--csv", str(DATA / "online_shoppers" / "online_shoppers_intention.csv"), "--target", "Revenue", "--folds", "5"],
     ),
     "hillstrom-visit": (
         "Hillstrom, women's e-mail against none, visit, mean of 20 50/50 splits",
@@ -73,8 +85,33 @@ def section(name: str, result: dict[str, Any]) -> str:
             "",
             *lines,
             "",
+            *more(result, keys),
         ]
     )
+
+
+def more(result: dict[str, Any], keys: list[str]) -> list[str]:
+    """What else a run measured: paired differences to the baselines, and slices."""
+    lines = []
+    if differences := result.get("differences"):
+        told = [f"{name} {signed(row[keys[-1]])}" for name, row in differences.items()]
+        lines += [f"Portrait less baseline on the same users, {keys[-1]}: {'; '.join(told)}.", ""]
+    if slices := result.get("slices"):
+        names = ["portrait", *result["baselines"]]
+        lines += [
+            "| slice | users | " + " | ".join(f"{name}, {keys[-1]}" for name in names) + " |",
+            "| --- | --- |" + " --- |" * len(names),
+        ]
+        lines += [
+            f"| {name} | {part['users']:,} | " + " | ".join(f"{part[who][keys[-1]]['mean']:.4f}" for who in names) + " |"
+            for name, part in slices.items()
+        ]
+        lines += [""]
+    return lines
+
+
+def signed(value: dict[str, float]) -> str:
+    return f"{value['mean']:+.4f} ({value['low']:+.4f} to {value['high']:+.4f})"
 
 
 def write_page() -> None:

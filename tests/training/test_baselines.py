@@ -65,3 +65,38 @@ def test_t_learner_finds_who_responds_to_treatment():
     assert predicted == pytest.approx([0.0, 0.4], abs=0.08)
     flat = baselines.t_learner(covariates, np.zeros(2000), is_treated, np.array([[0.0]]), seed=1)
     assert flat.tolist() == [0.0]
+
+
+def test_als_alternates_between_the_two_least_squares_problems():
+    """Its last sweep solves each item's weighted ridge for the users' factors, and an asked user is folded in the same way."""
+    seen, alpha, l2 = (COUNTS.toarray() > 0).astype(float), 5.0, 0.5
+
+    def solve(rows: np.ndarray, factors: np.ndarray) -> np.ndarray:
+        found = []
+        for row in rows:
+            weight = np.diag(1 + alpha * row)
+            found.append(np.linalg.solve(factors.T @ weight @ factors + l2 * np.eye(2), factors.T @ weight @ row))
+        return np.array(found)
+
+    items = np.random.default_rng(3).normal(scale=0.1, size=(4, 2)).astype(np.float32).astype(float)
+    for _ in range(3):
+        users = solve(seen, items)
+        items = solve(seen.T, users)
+    scores = baselines.als(COUNTS, seed=3, dim=2, alpha=alpha, l2=l2, sweeps=3)(COUNTS)
+    np.testing.assert_allclose(scores, solve(seen, items) @ items.T, atol=1e-3)
+
+
+def test_top_frequency_ranks_own_items_by_count_and_the_others_by_popularity_below_them():
+    scores = np.asarray(baselines.top_frequency(COUNTS)(COUNTS[:1]))[0]
+    assert np.argsort(-scores, kind="stable").tolist()[:2] == [0, 1]
+    assert 0 < scores[2] < 1
+    assert scores[3] == scores[2]  # three events each
+
+
+def test_boosted_trees_and_logistic_regression_give_probabilities_of_both_classes():
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(400, 2))
+    truth = (rows[:, 0] > 0).astype(int)
+    for chances in (baselines.boosted_trees(rows, truth, rows[:50], 1), baselines.logistic_regression(rows, truth, rows[:50])):
+        assert chances.shape == (50, 2)
+        assert (chances.argmax(1) == truth[:50]).mean() > 0.9

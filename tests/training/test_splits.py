@@ -32,6 +32,7 @@ def test_leave_one_out_by_hand():
     assert [list(items) for items in split.validation.histories.item_ids] == [["i1", "i2"]]
     assert split.test.targets.tolist() == ["i2"]  # bought again: still asked
     assert [list(items) for items in split.test.histories.item_ids] == [["i1", "i2", "i3"]]
+    assert [list(items) for items in split.known.item_ids] == [["i1", "i2", "i3"], ["i5", "i6"]]  # all but what the test asks
 
 
 def test_equal_times_keep_the_order_in_which_they_were_delivered():
@@ -55,6 +56,9 @@ def test_time_split_by_hand():
     assert split.validation.targets.tolist() == ["i3"]  # i1 is not new to the user
     assert [list(items) for items in split.test.histories.item_ids] == [["i1", "i2", "i1", "i3"]]
     assert split.test.targets.tolist() == ["i4"]
+    assert [list(items) for items in split.known.item_ids] == [["i1", "i2", "i1", "i3"], ["i1", "i2"], ["i5", "i6"]]
+    repeats = time_split(_histories(users), repeats=True)
+    assert (repeats.validation.targets.tolist(), repeats.test.targets.tolist()) == (["i1"], ["i3"])  # whatever came next
 
 
 @settings(max_examples=60, deadline=None)
