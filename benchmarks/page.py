@@ -16,6 +16,12 @@ def circumstances() -> dict[str, str]:
     return {"date": datetime.now(UTC).date().isoformat(), "machine": machine}
 
 
+def read_part(name: str, page: Path = PAGE) -> str:
+    """What stands between the marks of `benchmarks/<name>.py`; '' where they are not there."""
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    return text.partition(f"<!-- written by benchmarks/{name}.py -->")[2].partition(f"<!-- end of benchmarks/{name}.py -->")[0]
+
+
 def write_part(name: str, text: str, page: Path = PAGE) -> None:
     """Puts `text` between the marks of `benchmarks/<name>.py`; a new part goes to the end of the page."""
     first, last = f"<!-- written by benchmarks/{name}.py -->", f"<!-- end of benchmarks/{name}.py -->"

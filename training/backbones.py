@@ -255,3 +255,26 @@ class AttentionUpdatedGruCell(Block):
         update = update * relevance
         hidden = (1.0 - update) * hidden + update * ops.tanh(new + ops.matmul(hidden * reset, self.to_new))
         return hidden, [hidden]
+
+
+class LongTaste(Block):
+    """A linear map of the mean of all item vectors so far in the segment: the lasting taste, beside what the newest steps say.
+
+    `states` `(batch, steps, dim)` plus `W sum(vectors so far) / sqrt(steps so far)` (FISM, Kabbur et al. 2013).
+    """
+
+    arguments = ("dim", "dropout", "seed")
+
+    def __init__(self, dim: int, dropout: float, seed: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dim, self.dropout, self.seed = dim, dropout, seed
+        self.mix = keras.layers.Dense(dim, kernel_initializer=_glorot(seed))
+        self.drop = keras.layers.Dropout(dropout, seed=seed)
+
+    def build(self, states_shape: Any, *_others: Any) -> None:
+        self.mix.build(states_shape)
+
+    def call(self, states: Any, vectors: Any, segments: Any, training: bool = False) -> Any:
+        seen = ops.cast(is_seen(segments), states.dtype)
+        summed = ops.matmul(seen, vectors) / ops.sqrt(ops.sum(seen, axis=-1, keepdims=True))
+        return states + self.mix(self.drop(summed, training=training))

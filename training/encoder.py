@@ -15,15 +15,15 @@ import keras
 import numpy as np
 import pandas as pd
 
-from training.backbones import build_block
+from training.backbones import LongTaste, build_block
 from training.catalogue import Catalogue, content_of
 from training.encoder_config import EncoderConfig
-from training.fitting import Validation, Watch, fit_next_item
+from training.fitting import Validation, Watch, build_training_model, fit_next_item
 from training.histories import Histories
 from training.layers import RESERVED, ItemEncoder, content_table, unit
 from training.windows import EVENT_TYPE_IDS, GAP_BUCKETS, newest_steps, packed_windows, steps_of
 
-INPUTS = ("items", "types", "gaps", "segments", "positions")
+INPUTS = ("items", "types", "gaps", "waits", "segments", "positions")
 
 
 def build_item_encoder(config: EncoderConfig, sizes: dict[str, int], seed: int, table: np.ndarray | None = None) -> ItemEncoder:
@@ -32,7 +32,7 @@ def build_item_encoder(config: EncoderConfig, sizes: dict[str, int], seed: int, 
 
 
 def build_encoder(config: EncoderConfig, item_encoder: ItemEncoder, seed: int) -> keras.Model:
-    """The sequence model: five int32 inputs `(batch, steps)` give states `(batch, steps, dim)`.
+    """The sequence model: six int32 inputs `(batch, steps)` give states `(batch, steps, dim)`.
 
     The state of a step knows the events up to that step in its segment and nothing later. The layer `body` is the model without the item
     encoder: it takes `vectors` `(batch, steps, dim)` in place of `items`, so that a gradient can be taken by event.
@@ -52,9 +52,12 @@ def _body(config: EncoderConfig, seed: int) -> keras.Model:
         return keras.layers.Embedding(size, config.dim, embeddings_initializer=start, name=f"{name}_embedding")(inputs[name])
 
     states = inputs["vectors"] + embed("types", len(EVENT_TYPE_IDS), 11) + embed("gaps", GAP_BUCKETS, 12) + embed("positions", steps, 13)
+    states = states + embed("waits", GAP_BUCKETS, 15)
     states = keras.layers.Dropout(config.dropout, seed=seed + 14)(states)
     for block in range(config.blocks):
         states = build_block(config, seed + 20 + 10 * block, f"block_{block}")(states, inputs["segments"], inputs["gaps"])
+    if config.long_taste:
+        states = LongTaste(config.dim, config.dropout, seed + 16, name="long_taste")(states, inputs["vectors"], inputs["segments"])
     states = keras.layers.LayerNormalization(epsilon=1e-6, name="norm_out")(states)
     return keras.Model(inputs, states, name="body")
 
@@ -63,7 +66,8 @@ def _body(config: EncoderConfig, seed: int) -> keras.Model:
 class TrainedEncoder:
     """A fitted encoder with the catalogue it was fitted on.
 
-    `counts` `(items,)` are events per item known while fitting; `vectors_of_items` `(items, dim)` have length 1.
+    `counts` `(items,)` are events per item known while fitting; `vectors_of_items` `(items, dim)` have length 1;
+    `item_bias` `(items,)` is added to the logits.
     """
 
     config: EncoderConfig
@@ -72,6 +76,7 @@ class TrainedEncoder:
     network: keras.Model
     item_encoder: ItemEncoder
     vectors_of_items: np.ndarray
+    item_bias: np.ndarray
     curves: dict[str, list[float]]
 
     @property
@@ -82,29 +87,18 @@ class TrainedEncoder:
     def vectors(self, histories: Histories, as_of_us: int | np.ndarray | None = None) -> np.ndarray:
         """Portrait vectors of length 1, `(users, dim)`, from events before `as_of_us`; a user without events gets zeros."""
         seen = histories if as_of_us is None else histories.before(as_of_us)
-        return self._last_states(newest_steps(steps_of(seen, self.catalogue), self.config.sequence_length))
+        return self._last_states(newest_steps(steps_of(seen, self.catalogue, as_of_us), self.config.sequence_length))
 
-    def scores(self, histories: Histories, batch: int = 1024) -> Iterator[np.ndarray]:
+    def scores(self, histories: Histories, batch: int = 1024, as_of_us: int | None = None) -> Iterator[np.ndarray]:
         """Logits of all items in `catalogue.item_ids` order, in blocks `(up to batch, items)` float32 that follow the users' order.
 
-        Nothing is excluded; a user without events gets the log-popularity of the items.
+        Nothing is excluded; a user without events gets the log-popularity of the items. `as_of_us` is when the next event is expected.
         """
         for start in range(0, len(histories), batch):
             block = histories[start : start + batch]
-            scores = self.vectors(block) @ self.vectors_of_items.T / self.config.temperature
+            scores = self.vectors(block, as_of_us) @ self.vectors_of_items.T / self.config.temperature + self.item_bias
             scores[block.lengths == 0] = self.popularity
             yield scores.astype(np.float32)
-
-    def pooled(self, histories: Histories, as_of_us: int | np.ndarray | None = None) -> np.ndarray:
-        """Mean of the item vectors over the newest `sequence_length` events, `(users, dim)`; zeros where there are none."""
-        seen = histories if as_of_us is None else histories.before(as_of_us)
-        rows = newest_steps(steps_of(seen, self.catalogue), self.config.sequence_length)
-        vectors = np.concatenate([np.zeros((RESERVED, self.config.dim), np.float32), self.vectors_of_items])
-        pooled = np.zeros((len(histories), self.config.dim), np.float32)
-        for start in range(0, len(histories), 4096):
-            items = rows["items"][start : start + 4096]
-            pooled[start : start + 4096] = vectors[items].sum(1) / np.maximum((items > 0).sum(1), 1)[:, None]
-        return pooled
 
     def _last_states(self, rows: dict[str, np.ndarray]) -> np.ndarray:
         counts = (rows["segments"] > 0).sum(1)
@@ -126,7 +120,7 @@ class TrainedEncoder:
         (path / "curves.json").write_text(json.dumps(self.curves))
         self.network.save_weights(path / "encoder.weights.h5")
         columns = {field.name: getattr(self.catalogue, field.name) for field in fields(Catalogue)}
-        pd.DataFrame({**columns, "count": self.counts}).to_parquet(path / "catalogue.parquet", index=False)
+        pd.DataFrame({**columns, "count": self.counts, "bias": self.item_bias}).to_parquet(path / "catalogue.parquet", index=False)
 
     @classmethod
     def load(cls, path: Path) -> TrainedEncoder:
@@ -140,7 +134,8 @@ class TrainedEncoder:
         network = build_encoder(config, item_encoder, seed=0)
         network.load_weights(path / "encoder.weights.h5")
         curves = json.loads((path / "curves.json").read_text())
-        return cls(config, catalogue, frame["count"].to_numpy(), network, item_encoder, item_vectors(item_encoder), curves)
+        bias = frame["bias"].to_numpy(np.float32)
+        return cls(config, catalogue, frame["count"].to_numpy(), network, item_encoder, item_vectors(item_encoder), bias, curves)
 
 
 def item_vectors(item_encoder: ItemEncoder) -> np.ndarray:
@@ -166,7 +161,9 @@ def train_encoder_network(
     """
     keras.utils.set_random_seed(seed)
     steps = steps_of(histories, catalogue)
-    rows = packed_windows(steps, config.sequence_length, config.repeat_weight, config.batch_rows, seed)
+    rows = packed_windows(
+        steps, config.sequence_length, config.repeat_weight, config.batch_rows, seed, config.wait_dropout, config.visit_weight
+    )
     if not rows["weights"].any():
         raise ValueError(
             f"The encoder learns from users with at least two events on items of the catalogue. Received {len(histories)} users, "
@@ -184,9 +181,12 @@ def train_encoder_network(
     item_encoder = build_item_encoder(config, sizes, seed, table)
     network = build_encoder(config, item_encoder, seed)
 
+    model = build_training_model(network, item_encoder, counts, config, seed)
+
     def snapshot(curves: dict[str, list[float]]) -> TrainedEncoder:
-        return TrainedEncoder(config, catalogue, counts, network, item_encoder, item_vectors(item_encoder), curves)
+        bias = keras.ops.convert_to_numpy(model.get_layer("loss").bias())[RESERVED:]
+        return TrainedEncoder(config, catalogue, counts, network, item_encoder, item_vectors(item_encoder), bias, curves)
 
     watch = watch or (Watch(say=log) if log else Watch())
-    curves = fit_next_item(network, item_encoder, counts, rows, config, seed, watch, validation, snapshot)
+    curves = fit_next_item(model, rows, config, seed, watch, validation, snapshot)
     return snapshot(curves)

@@ -61,7 +61,9 @@ def evaluate_recommender(
             raise CannotEvaluate(f"Protocol {protocol} found no {name} question among {len(histories)} users. Load more days of events.")
     chosen_options = {"epochs": epochs, "dim": dim, "blocks": blocks, "backbone": backbone, "patience": PATIENCE}
     config = encoder_config(**chosen_options, **({"repeat_weight": 1.0} if is_repeated else {}))
-    validation = Validation(split.validation.histories, split.validation.targets, removes_seen=not is_repeated)
+    validation = Validation(
+        split.validation.histories, split.validation.targets, removes_seen=not is_repeated, as_of_us=split.validation_cut_us
+    )
     encoder = train_encoder_network(split.train, catalogue, config, seed, log, validation)
     chosen = int(np.argmax(encoder.curves["val_ndcg@10"])) + 1
     fitted_on = split.train
@@ -80,7 +82,7 @@ def evaluate_recommender(
     removed = asked * 0 if is_repeated else asked
     removed.eliminate_zeros()
     blocks_of = {
-        "portrait": encoder.scores(split.test.histories),
+        "portrait": encoder.scores(split.test.histories, as_of_us=split.test_cut_us),
         **{name: (score(asked[at : at + 1024]) for at in range(0, len(targets), 1024)) for name, score in fitted.items()},
     }
     ranks = {name: metrics.rank_targets(scores, targets, removed).ranks for name, scores in blocks_of.items()}

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from training.raw_history import HistoryReader, ReadHistory, gap_buckets, unit
+from training.raw_history import HistoryReader, ReadHistory, gap_buckets, unit, waits
 
 SCREENED = 10  # events left out one by one
 DRIVERS = 5  # events named
@@ -74,7 +74,13 @@ def without(history: ReadHistory, rows: tf.Tensor, steps: tf.Tensor) -> dict[str
     inputs = {name: moved(history.inputs[name]) for name in ("items", "types", "segments")}
     is_joint = (at == steps[:, None]) & (inputs["segments"] > 0)
     gaps = tf.where(is_joint, gap_buckets(moved(history.times)), moved(history.inputs["gaps"]))
-    return {**inputs, "gaps": gaps * inputs["segments"], "positions": tf.tile(at, [tf.shape(rows)[0], 1])}
+    counts = tf.reduce_sum(inputs["segments"], axis=1)
+    return {
+        **inputs,
+        "gaps": gaps * inputs["segments"],
+        "waits": waits(moved(history.times), counts, tf.gather(history.as_of_us, rows)),
+        "positions": tf.tile(at, [tf.shape(rows)[0], 1]),
+    }
 
 
 def named(values: tf.Tensor, places: tf.Tensor, blank: tf.Tensor) -> tf.Tensor:

@@ -36,6 +36,7 @@ class Validation:
     histories: Histories
     targets: np.ndarray
     removes_seen: bool = True
+    as_of_us: int | None = None  # when the next event is expected
 
 
 def build_training_model(
@@ -66,9 +67,7 @@ class Watch:
 
 
 def fit_next_item(
-    network: keras.Model,
-    item_encoder: ItemEncoder,
-    counts: np.ndarray,
+    model: keras.Model,
     rows: dict[str, np.ndarray],
     config: EncoderConfig,
     seed: int,
@@ -77,11 +76,13 @@ def fit_next_item(
     snapshot: Callable[[dict[str, list[float]]], TrainedEncoder],
 ) -> dict[str, list[float]]:
     """Fits in place and returns the curves `loss` and, with validation, `val_ndcg@10`, one number an epoch."""
-    model = build_training_model(network, item_encoder, counts, config, seed)
     events, steps = int((rows["segments"] > 0).sum()), len(rows["items"]) // config.batch_rows
     epochs = config.epochs_for(events)
     model.compile(
-        optimizer=keras.optimizers.Adam(config.learning_rate, beta_2=0.98),
+        # After each epoch the weights become their own moving average: a noisy last step decides nothing.
+        optimizer=keras.optimizers.Adam(
+            config.learning_rate, beta_2=0.98, use_ema=True, ema_momentum=config.averaging, ema_overwrite_frequency=max(1, steps)
+        ),
         loss=weighted_mean,
         steps_per_execution=max(1, min(16, steps)),
         jit_compile=steps * epochs >= WORTH_COMPILING,
@@ -177,5 +178,5 @@ def validation_ndcg(encoder: TrainedEncoder, validation: Validation) -> float:
     histories = validation.histories
     places = [index(items if validation.removes_seen else items[:0]) for items in histories.item_ids]
     seen = interactions(places, len(encoder.catalogue))
-    ranking = rank_targets(encoder.scores(validation.histories), index(validation.targets), seen)
+    ranking = rank_targets(encoder.scores(histories, as_of_us=validation.as_of_us), index(validation.targets), seen)
     return float(ndcg(ranking.ranks).mean()) if len(validation.targets) else 0.0

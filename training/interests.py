@@ -26,6 +26,7 @@ class Interests(tf.Module):
     def __init__(self, encoder: TrainedEncoder) -> None:
         super().__init__()
         self.item_vectors = tf.Variable(encoder.vectors_of_items / encoder.config.temperature, trainable=False)
+        self.bias = tf.Variable(encoder.item_bias, trainable=False)
         top = encoder.catalogue.top_category
         self.categories = sorted({category for category in top if category})
         belongs = (top[:, None] == np.array(self.categories, object)[None]).astype(np.float32)  # (items, categories)
@@ -39,7 +40,7 @@ class Interests(tf.Module):
     def expected(self, vectors: tf.Tensor) -> tf.Tensor:
         """Share of the next event that the encoder gives to each category, among items that have one, `(batch, categories)`; zeros give
         the usual shares."""
-        chances = tf.nn.softmax(tf.matmul(vectors, self.item_vectors, transpose_b=True))
+        chances = tf.nn.softmax(tf.matmul(vectors, self.item_vectors, transpose_b=True) + self.bias)
         shares = tf.matmul(chances, self.is_in_category[RESERVED:])
         shares = tf.math.divide_no_nan(shares, tf.reduce_sum(shares, axis=1, keepdims=True))
         return tf.where(tf.reduce_any(vectors != 0.0, axis=1, keepdims=True), shares, self.usual)

@@ -28,6 +28,8 @@ class NegativeSampler(keras.layers.Layer):
             self.log_q[RESERVED:] = np.log(weights / weights.sum())
         self._cumulative = np.cumsum(weights / weights.sum()).astype(np.float32)
         self._negatives = negatives
+        logs = np.log(counts + 1.0)
+        self.log_popularity = np.concatenate([np.zeros(RESERVED), logs - (logs.mean() if len(logs) else 0.0)]).astype(np.float32)
         self._random = keras.random.SeedGenerator(seed)
 
     def call(self, _any: Any) -> Any:
@@ -45,10 +47,18 @@ class NextItemLoss(keras.layers.Layer):
         super().__init__(**kwargs)
         self._sampler, self._config = sampler, config
 
+    def build(self, *_shapes: Any) -> None:
+        self.popularity = self.add_weight(shape=(), initializer="zeros", name="popularity")
+
+    def bias(self) -> Any:
+        """What is added to each place's logit, `(places,)`: its centred log-popularity times one learned number."""
+        return self.popularity * ops.convert_to_tensor(self._sampler.log_popularity)
+
     def call(self, states: Any, true_vectors: Any, other_vectors: Any, targets: Any, others: Any) -> Any:
         states = unit(states) / self._config.temperature
-        true = ops.sum(states * unit(true_vectors), axis=-1)  # (batch, steps)
-        other = ops.matmul(states, ops.transpose(unit(other_vectors)))  # (batch, steps, negatives)
+        bias = self.bias()
+        true = ops.sum(states * unit(true_vectors), axis=-1) + ops.take(bias, targets, axis=0)  # (batch, steps)
+        other = ops.matmul(states, ops.transpose(unit(other_vectors))) + ops.take(bias, others, axis=0)  # (batch, steps, negatives)
         is_true = targets[..., None] == others
         if self._config.loss == "gbce":
             items = len(self._sampler.log_q) - RESERVED

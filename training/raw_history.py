@@ -24,6 +24,7 @@ class ReadHistory:
     """
 
     inputs: dict[str, tf.Tensor]
+    as_of_us: tf.Tensor
     vectors: tf.Tensor
     states: tf.Tensor
     times: tf.Tensor
@@ -75,6 +76,7 @@ class HistoryReader(tf.Module):
             "items": take(tf.gather(self.item_places.lookup(event_item_ids), order, batch_dims=1)),
             "types": take(tf.gather(self.type_ids.lookup(event_types), order, batch_dims=1)),
             "gaps": take(gap_buckets(times)),
+            "waits": waits(take(times), kept, as_of_us),
             "segments": tf.cast(is_kept, tf.int32),
             "positions": tf.tile(reach, [tf.shape(counts)[0], 1]),
         }
@@ -84,6 +86,7 @@ class HistoryReader(tf.Module):
         days = tf.cast((as_of_us - newest_time) / DAY_US, tf.float32)
         return ReadHistory(
             inputs,
+            as_of_us,
             tf.where(counts[:, None] > 0, last, 0.0),
             states,
             take(times),
@@ -95,6 +98,16 @@ class HistoryReader(tf.Module):
     def places_before(self, event_item_ids: tf.Tensor, event_times_us: tf.Tensor, as_of_us: tf.Tensor) -> tf.Tensor:
         """Item places of all events before the question, not only of the newest, `(batch, steps)`; 0 elsewhere."""
         return tf.where(event_times_us < as_of_us[:, None], self.item_places.lookup(event_item_ids), 0)
+
+
+def waits(times_us: tf.Tensor, counts: tf.Tensor, as_of_us: tf.Tensor) -> tf.Tensor:
+    """Bucket of the time from each of the first `counts` steps to the next, the last one's to the question, `(batch, length)` int32."""
+    length = tf.shape(times_us)[1]
+    at = tf.range(length)[None]
+    following = tf.pad(times_us[:, 1:], [[0, 0], [0, 1]])
+    ends = tf.where(at == counts[:, None] - 1, as_of_us[:, None], following)
+    buckets = tf.searchsorted(tf.constant(GAP_SECONDS), tf.reshape((ends - times_us) // 1_000_000, [-1]), side="right") + 1
+    return tf.where(at < counts[:, None], tf.reshape(buckets, tf.shape(times_us)), 0)
 
 
 def gap_buckets(times_us: tf.Tensor) -> tf.Tensor:

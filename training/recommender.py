@@ -18,6 +18,7 @@ class Recommender(tf.Module):
         super().__init__()
         self.reader = HistoryReader(encoder)
         self.item_vectors = tf.Variable(encoder.vectors_of_items / encoder.config.temperature, trainable=False)
+        self.bias = tf.Variable(encoder.item_bias, trainable=False)
         self.popularity = tf.Variable(encoder.popularity, trainable=False)
         self.item_ids = tf.constant([*encoder.catalogue.item_ids, ""], tf.string)  # the last stands where no item is left
 
@@ -32,7 +33,7 @@ class Recommender(tf.Module):
     ) -> dict[str, tf.Tensor]:
         """`item_ids` and `scores`, `(batch, k)` by falling score, equal scores by catalogue order; '' and -inf where fewer are left."""
         history = self.reader.read(event_item_ids, event_types, event_times_us, as_of_us)
-        scores = tf.matmul(history.vectors, self.item_vectors, transpose_b=True)  # (batch, items)
+        scores = tf.matmul(history.vectors, self.item_vectors, transpose_b=True) + self.bias  # (batch, items)
         scores = tf.where(history.counts[:, None] > 0, scores, self.popularity)
         batch, items = tf.shape(scores)[0], scores.shape[1]
 
@@ -61,10 +62,10 @@ class Recommender(tf.Module):
         history = self.reader.read(event_item_ids, event_types, event_times_us, as_of_us)
         places = tf.maximum(self.reader.item_places.lookup(item_ids) - RESERVED, -1)  # (batch, items)
         wanted = tf.gather(self.item_vectors, tf.maximum(places, 0))  # (batch, items, dim)
-        usual = tf.gather(self.popularity, tf.maximum(places, 0))
+        bias, usual = (tf.gather(values, tf.maximum(places, 0)) for values in (self.bias, self.popularity))
 
         def answer(vectors: tf.Tensor, _inputs: dict[str, tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
-            scores = tf.einsum("nd,nid->ni", vectors, tf.gather(wanted, rows))
+            scores = tf.einsum("nd,nid->ni", vectors, tf.gather(wanted, rows)) + tf.gather(bias, rows)
             return tf.where(tf.reduce_any(vectors != 0.0, axis=1, keepdims=True), scores, tf.gather(usual, rows))
 
         scores, drivers, effects = explanations.drivers(self.reader, history, answer)

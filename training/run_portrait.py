@@ -44,7 +44,7 @@ def train_portrait(
     declared = trait_labels(window.end_at)
     declared = declared[declared["user_id"].isin(set(histories.user_ids))]
     is_held = part_of(declared["user_id"], seed) < 0.2
-    traits = fit_traits(encoder, histories, declared[~is_held], config, seed)
+    traits = fit_traits(encoder, histories, declared[~is_held], config, seed, to_us(window.holdout_at))
     train, test = _propensity_parts(propensity_labels(window.end_at), seed)
     propensities = None
     if len(train.labels) >= MIN_LABELS:

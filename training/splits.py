@@ -32,6 +32,8 @@ class Split:
     validation: Questions
     known: Histories
     test: Questions
+    validation_cut_us: int | None = None  # the moment of the questions, where there is one for everybody
+    test_cut_us: int | None = None
 
 
 def leave_one_out(histories: Histories) -> Split:
@@ -68,6 +70,8 @@ def time_split(histories: Histories, train_share: float = 0.8, repeats: bool = F
         _first_items(histories.before(test_cut), validation_cut, repeats),
         histories.before(test_cut),
         _first_items(histories, test_cut, repeats),
+        validation_cut,
+        test_cut,
     )
 
 

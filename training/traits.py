@@ -51,9 +51,9 @@ class Traits:
     heads: dict[str, TraitHead]
     skipped: dict[str, str]
 
-    def predict_proba(self, histories: Histories) -> dict[str, tuple[list[str], np.ndarray]]:
-        """For each trait its values and their probabilities, `(users, classes)`."""
-        bag, vectors = item_bags(self.encoder, histories, self.rarity), self.encoder.vectors(histories)
+    def predict_proba(self, histories: Histories, as_of_us: int | None = None) -> dict[str, tuple[list[str], np.ndarray]]:
+        """For each trait its values and their probabilities, `(users, classes)`; `as_of_us` is when they are looked at."""
+        bag, vectors = item_bags(self.encoder, histories, self.rarity), self.encoder.vectors(histories, as_of_us)
         return {trait: (head.values, softmax(head.logits(bag, vectors) / head.temperature, axis=1)) for trait, head in self.heads.items()}
 
 
@@ -95,8 +95,11 @@ def _classify(shown: keras.KerasTensor, hidden: int, classes: int, config: Portr
     return keras.layers.Dense(classes, kernel_initializer=start(seed=seed + 2))(wide)
 
 
-def fit_traits(encoder: TrainedEncoder, histories: Histories, labels: pd.DataFrame, config: PortraitConfig, seed: int) -> Traits:
-    """Heads for every trait of `labels` (`user_id`, `trait`, `value`) that has enough labels among the users of `histories`."""
+def fit_traits(
+    encoder: TrainedEncoder, histories: Histories, labels: pd.DataFrame, config: PortraitConfig, seed: int, as_of_us: int | None = None
+) -> Traits:
+    """Heads for every trait of `labels` (`user_id`, `trait`, `value`) that has enough labels among the users of `histories`, which are
+    looked at at `as_of_us`."""
     heads: dict[str, TraitHead] = {}
     skipped: dict[str, str] = {}
     users = pd.Index(histories.user_ids)
@@ -120,7 +123,7 @@ def fit_traits(encoder: TrainedEncoder, histories: Histories, labels: pd.DataFra
             continue
         truth = np.searchsorted(values, value[is_kept].astype(str))
         chosen = place[is_kept]
-        vectors = encoder.vectors(histories[chosen])
+        vectors = encoder.vectors(histories[chosen], as_of_us)
         heads[str(trait)] = _fit_head(bags[chosen], vectors, directions, truth, list(values), config, seed + 100 * number)
     return Traits(encoder, rarity, heads, skipped)
 

@@ -13,17 +13,20 @@ from training.layers import RESERVED
 
 #: Upper ends (exclusive) of the time-gap buckets in seconds: powers of two up to 97 days. Bucket 0 means: the first event.
 GAP_SECONDS = 2 ** np.arange(24, dtype=np.int64)
+VISIT_BUCKET = 11  # up to 17 minutes
 GAP_BUCKETS = len(GAP_SECONDS) + 2
 EVENT_TYPE_IDS = {event_type: place for place, event_type in enumerate(("", "?", *EVENT_TYPES))}
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Events of one user as small integers, each `(events,)`: item places, event type ids, gap buckets."""
+    """Events of one user as small integers, each `(events,)`: item places, event type ids, gap buckets; `waits` are the buckets of the time
+    to the next event, 0 where there is none."""
 
     items: np.ndarray
     types: np.ndarray
     gaps: np.ndarray
+    waits: np.ndarray
 
 
 def gap_buckets(times_us: np.ndarray) -> np.ndarray:
@@ -32,22 +35,31 @@ def gap_buckets(times_us: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros(min(1, len(times_us)), np.int64), gaps]).astype(np.int32)
 
 
-def steps_of(histories: Histories, catalogue: Catalogue) -> list[Steps]:
-    """Every history as integers; an item outside the catalogue is place 1."""
+def steps_of(histories: Histories, catalogue: Catalogue, as_of_us: int | np.ndarray | None = None) -> list[Steps]:
+    """Every history as integers; an item outside the catalogue is place 1. With `as_of_us`, the newest event waits for that time."""
     if not len(histories):
         return []
+    asked = np.broadcast_to(np.asarray(-1 if as_of_us is None else as_of_us, np.int64), (len(histories),))
     ends = np.cumsum(histories.lengths)[:-1]
     places = np.maximum(catalogue.index_of(histories.all_item_ids) + RESERVED, 1).astype(np.int32)
     types = np.array([EVENT_TYPE_IDS.get(name, 1) for name in np.concatenate(histories.event_types)], np.int32)
     return [
-        Steps(items, kinds, gap_buckets(times))
-        for items, kinds, times in zip(np.split(places, ends), np.split(types, ends), histories.times_us, strict=True)
+        Steps(items, kinds, gaps := gap_buckets(times), _waits(gaps, times, at))
+        for items, kinds, times, at in zip(np.split(places, ends), np.split(types, ends), histories.times_us, asked, strict=True)
     ]
+
+
+def _waits(gaps: np.ndarray, times_us: np.ndarray, at_us: int) -> np.ndarray:
+    """The gaps one step earlier; the newest event's is the time to `at_us`, 0 where that is negative."""
+    if not len(gaps):
+        return gaps
+    last = gap_buckets(np.array([times_us[-1], at_us]))[1] if at_us >= 0 else 0
+    return np.append(gaps[1:], np.int32(last))
 
 
 def newest_steps(steps: list[Steps], length: int) -> dict[str, np.ndarray]:
     """The newest `length` events of each user, left-aligned, one user a row: the encoder's inputs, each `(users, length)` int32."""
-    rows = {name: np.zeros((len(steps), length), np.int32) for name in ("items", "types", "gaps", "segments")}
+    rows = {name: np.zeros((len(steps), length), np.int32) for name in ("items", "types", "gaps", "waits", "segments")}
     for row, user in enumerate(steps):
         count = min(length, len(user.items))
         if count:
@@ -55,12 +67,21 @@ def newest_steps(steps: list[Steps], length: int) -> dict[str, np.ndarray]:
     return {**rows, "positions": np.tile(np.arange(length, dtype=np.int32), (len(steps), 1))}
 
 
-def packed_windows(steps: list[Steps], length: int, repeat_weight: float, rows_multiple: int, seed: int) -> dict[str, np.ndarray]:
+def packed_windows(
+    steps: list[Steps],
+    length: int,
+    repeat_weight: float,
+    rows_multiple: int,
+    seed: int,
+    wait_dropout: float = 0.0,
+    visit_weight: float = 1.0,
+) -> dict[str, np.ndarray]:
     """Training rows, each array `(rows, length)`: encoder inputs, `targets` (places) and `weights`.
 
     Every event but a user's first is a target once. A long history is cut from the newest event back; windows of several users share a
-    row as `segments` 1, 2, ...; positions count from the start of a window. Unknown targets weigh 0, repeated ones `repeat_weight`.
-    Empty rows fill up to a multiple of `rows_multiple`.
+    row as `segments` 1, 2, ...; positions count from the start of a window. Unknown targets weigh 0, repeated ones `repeat_weight`,
+    those within half an hour of the event before `visit_weight`.
+    Empty rows fill up to a multiple of `rows_multiple`. A share `wait_dropout` of the waits is made unknown.
     """
     windows = [
         (user, start, min(length, end - start)) for user, row in enumerate(steps) for start, end in _cuts(len(row.items) - 1, length)
@@ -68,7 +89,8 @@ def packed_windows(steps: list[Steps], length: int, repeat_weight: float, rows_m
     order = np.random.default_rng(seed).permutation(len(windows))
     layout = _packed([windows[place][2] for place in order], length)
     count = -(-max(1, len(layout)) // rows_multiple) * rows_multiple
-    rows = {name: np.zeros((count, length), np.int32) for name in ("items", "types", "gaps", "segments", "positions", "targets")}
+    names = ("items", "types", "gaps", "waits", "segments", "positions", "targets")
+    rows = {name: np.zeros((count, length), np.int32) for name in names}
     rows["weights"] = np.zeros((count, length), np.float32)
     fresh = [_first_times(user.items) for user in steps]
     for row, members in enumerate(layout):
@@ -80,8 +102,10 @@ def packed_windows(steps: list[Steps], length: int, repeat_weight: float, rows_m
             targets = steps[user].items[start + 1 : start + 1 + size]
             weights = np.where(fresh[user][start + 1 : start + 1 + size], 1.0, repeat_weight)
             rows["targets"][row, at : at + size] = targets
+            weights = np.where(steps[user].waits[start : start + size] <= VISIT_BUCKET, visit_weight, 1.0) * weights
             rows["weights"][row, at : at + size] = weights * (targets >= RESERVED)
             at += size
+    rows["waits"][np.random.default_rng(seed + 1).random(rows["waits"].shape) < wait_dropout] = 0
     return rows
 
 
@@ -89,6 +113,7 @@ def _write(rows: dict[str, np.ndarray], row: int, at: int, user: Steps, start: i
     rows["items"][row, at : at + size] = user.items[start : start + size]
     rows["types"][row, at : at + size] = user.types[start : start + size]
     rows["gaps"][row, at : at + size] = user.gaps[start : start + size]
+    rows["waits"][row, at : at + size] = user.waits[start : start + size]
     rows["segments"][row, at : at + size] = segment
 
 

@@ -138,6 +138,22 @@ def test_a_convolution_equals_a_loop_over_its_taps():
     np.testing.assert_allclose(call(block, states, [[1] * 6])[0], wanted, atol=1e-4)
 
 
+def test_the_lasting_taste_is_a_map_of_the_items_so_far_of_the_own_segment():
+    from training.backbones import LongTaste
+
+    layer = LongTaste(dim=8, dropout=0.0, seed=1)
+    states, vectors, segments = states_of(0), states_of(2), np.array([[1, 1, 2, 2, 2, 0]], np.int32)
+    found = np.array(layer(states, vectors, segments))[0]
+    kernel = np.array(layer.mix.kernel)
+    for step, so_far in ((0, [0]), (1, [0, 1]), (2, [2]), (4, [2, 3, 4])):
+        wanted = states[0, step] + vectors[0, so_far].sum(0) / np.sqrt(len(so_far)) @ kernel
+        np.testing.assert_allclose(found[step], wanted, atol=1e-5)
+    copy = LongTaste.from_config(layer.get_config())
+    copy(states, vectors, segments)
+    copy.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(np.array(copy(states, vectors, segments))[0], found)
+
+
 def sigmoid(values):
     return 1 / (1 + np.exp(-values))
 
@@ -190,7 +206,7 @@ from training.encoder_config import EncoderConfig
 histories = make_histories({{f"u{{user}}": walk(user, 6) for user in range(24)}})
 catalogue = catalogue_from_items(None, None, histories.all_item_ids)
 for backbone in {BACKBONES}:
-    config = EncoderConfig(backbone=backbone, sequence_length=8, dim=8, epochs=6, batch_rows=4, learning_rate=0.01)
+    config = EncoderConfig(backbone=backbone, sequence_length=8, dim=8, epochs=10, batch_rows=4, learning_rate=0.02)
     curve = train_encoder_network(histories, catalogue, config, seed=1).curves["loss"]
     import keras
     print(keras.backend.backend(), backbone, curve[-1] < 0.8 * curve[0])

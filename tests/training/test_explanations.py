@@ -27,7 +27,7 @@ def explained(served, histories, items):
 
 
 def score_of(encoder, histories, item):
-    (scores,) = encoder.scores(histories)
+    (scores,) = encoder.scores(histories, as_of_us=LATER_US)
     return scores[:, list(encoder.catalogue.item_ids).index(item)]
 
 

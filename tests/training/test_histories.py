@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from tests.training.conftest import HOUR_US, START_US, make_histories
 from training.catalogue import catalogue_from_items, content_of
@@ -48,7 +49,7 @@ def test_gap_buckets_are_powers_of_two_of_seconds():
 
 def integers(*items: int) -> Steps:
     places = np.array(items, np.int32)
-    return Steps(places, np.full(len(items), 2, np.int32), np.zeros(len(items), np.int32))
+    return Steps(places, np.full(len(items), 2, np.int32), np.zeros(len(items), np.int32), np.arange(1, len(items) + 1, dtype=np.int32))
 
 
 def test_every_event_but_the_first_is_a_target_once_and_windows_are_cut_from_the_newest_back():
@@ -77,6 +78,25 @@ def test_repeated_and_unknown_targets_weigh_what_the_config_says():
     rows = packed_windows([integers(2, 3, 2, 1, 4)], length=8, repeat_weight=0.25, rows_multiple=1, seed=0)
     assert rows["targets"][0, :4].tolist() == [3, 2, 1, 4]
     assert rows["weights"][0, :4].tolist() == [1.0, 0.25, 0.0, 1.0]
+
+
+def test_a_step_knows_when_the_next_event_comes_and_the_newest_waits_for_the_question():
+    histories = make_histories({"a": [1, 2, 3], "none": []})
+    catalogue = catalogue_from_items(None, None, histories.all_item_ids)
+    hour = gap_buckets(np.array([0, HOUR_US]))[1]
+    unasked, _ = steps_of(histories, catalogue)
+    assert unasked.waits.tolist() == [hour, hour, 0]
+    asked, empty = steps_of(histories, catalogue, START_US + 2 * HOUR_US + 3_000_000)
+    assert asked.waits.tolist() == [hour, hour, 3]  # three seconds: from two to four
+    assert len(empty.waits) == 0
+    assert asked.waits[:-1].tolist() == asked.gaps[1:].tolist()
+
+
+def test_a_share_of_the_waits_is_unknown_while_training():
+    user = integers(*range(2, 42))
+    rows = packed_windows([user] * 50, length=39, repeat_weight=1.0, rows_multiple=1, seed=0, wait_dropout=0.3)
+    assert (rows["waits"] == 0).mean() == pytest.approx(0.3, abs=0.03)
+    assert packed_windows([user], length=39, repeat_weight=1.0, rows_multiple=1, seed=0)["waits"].all()
 
 
 def test_newest_steps_keep_the_newest_events_left_aligned():

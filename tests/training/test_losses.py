@@ -34,6 +34,17 @@ def test_gbce_raises_the_true_items_probability_to_the_power_of_beta():
     assert loss_of(EncoderConfig(temperature=0.5, loss="gbce"), [1] * 6) == pytest.approx(wanted, rel=1e-5)
 
 
+def test_popularity_is_added_to_the_logits_times_one_learned_number():
+    from training.losses import NegativeSampler, NextItemLoss
+
+    layer = NextItemLoss(NegativeSampler(np.array([0.0, 1.0, 7.0]), None, 0.0, 0), EncoderConfig())
+    layer.build()
+    assert not np.array(layer.bias()).any()
+    layer.popularity.assign(0.5)
+    logs = np.log([1.0, 2.0, 8.0])
+    np.testing.assert_allclose(np.array(layer.bias()), [0, 0, *(0.5 * (logs - logs.mean()))], rtol=1e-6)
+
+
 def test_a_full_softmax_tells_the_true_item_from_all_others():
     from training.losses import NegativeSampler
 

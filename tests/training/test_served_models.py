@@ -63,7 +63,7 @@ def test_the_exported_recommender_has_the_declared_signature(recommender):
 def test_the_exported_recommender_scores_as_the_keras_network(recommender, encoder):
     histories = make_histories(ASKED)
     answer = recommender[1](with_rules(raw(histories), k=25))
-    (scores,) = encoder.scores(histories)
+    (scores,) = encoder.scores(histories, as_of_us=LATER_US)
     order = np.argsort(-scores, axis=1, kind="stable")
     np.testing.assert_allclose(answer["scores"], np.take_along_axis(scores, order, 1), rtol=1e-5, atol=1e-5)
     for user in (0, 1, 4):
@@ -208,13 +208,13 @@ def test_the_exported_portrait_says_what_the_keras_heads_say(portrait, traits, e
     numbers = np.random.default_rng(1).poisson(3, (5, len(USER_FEATURES))).astype(np.float32)
     numbers[0, :4] = np.nan
     answer = portrait[1](raw(histories) | number_inputs(numbers))
-    np.testing.assert_allclose(answer["vector"], encoder.vectors(histories), atol=1e-5)
+    np.testing.assert_allclose(answer["vector"], encoder.vectors(histories, LATER_US), atol=1e-5)
     assert answer["trait_names"].tolist() == [["drink"]] * 5
     assert answer["trait_values"][0].tolist() == [["coffee", "tea"]]
-    np.testing.assert_allclose(answer["trait_probabilities"][:, 0], traits[0].predict_proba(histories)["drink"][1], atol=1e-5)
+    np.testing.assert_allclose(answer["trait_probabilities"][:, 0], traits[0].predict_proba(histories, LATER_US)["drink"][1], atol=1e-5)
     last = np.array([times[-1] if len(times) else 0 for times in histories.times_us])
     days = np.where(histories.lengths > 0, (LATER_US - last) / 86_400_000_000, np.nan)
-    expected = portrait[2].predict(encoder.vectors(histories), np.column_stack([numbers, days]).astype(np.float32))
+    expected = portrait[2].predict(encoder.vectors(histories, LATER_US), np.column_stack([numbers, days]).astype(np.float32))
     names = ("purchase_probability_7d", "purchase_probability_30d", "churn_probability_7d", "churn_probability_30d")
     np.testing.assert_allclose(np.column_stack([answer[name] for name in names]), expected, atol=1e-5)
 
