@@ -20,26 +20,33 @@ MONTH_US = 30 * 86_400_000_000
 ENOUGH = 10
 
 
-def measure(folder: Path) -> dict[str, Any]:
-    """Rank correlations and the alarm's AUC, `{method: {figure: value}}`, and counts."""
+def shop_records(folder: Path) -> tuple[Any, Any]:
+    """Histories and catalogue of the clean simulated shop, delivered into `folder` beside its truth."""
     import pyarrow.compute as pc
-    import tensorflow as tf
 
     from sources.files import read_table
     from sources.registry import deliver
+    from training.evaluation import histories_and_catalogue
+
+    deliver("shop", None, folder / "landing", seed=SEED, options={"dirt": 0})
+    tables = {name: read_table(folder / "landing", name) for name in ("events", "items", "item_attributes")}
+    kept = tables["events"].filter(pc.not_equal(tables["events"]["event_type"], "return"))
+    return histories_and_catalogue({**tables, "events": kept})
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """Rank correlations and the alarm's AUC, `{method: {figure: value}}`, and counts."""
+    import tensorflow as tf
+
     from sources.shop_catalogue import TOPS
     from training.encoder import train_encoder_network
     from training.encoder_config import EncoderConfig
-    from training.evaluation import histories_and_catalogue
     from training.interests import Interests
     from training.metrics import auc
     from training.raw_history import HistoryReader
     from training.served import blocks, history_inputs
 
-    deliver("shop", None, folder / "landing", seed=SEED, options={"dirt": 0})
-    tables = {name: read_table(folder / "landing", name) for name in ("events", "items", "item_attributes")}
-    events = tables["events"]
-    histories, catalogue = histories_and_catalogue({**tables, "events": events.filter(pc.not_equal(events["event_type"], "return"))})
+    histories, catalogue = shop_records(folder)
     tastes = pd.read_parquet(folder / "truth" / "tastes.parquet")
     people = pd.read_parquet(folder / "truth" / "users.parquet").set_index("user_id")
     now = tastes["at"].max()

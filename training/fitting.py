@@ -14,6 +14,7 @@ import numpy as np
 
 from training.baselines import interactions
 from training.checkpoints import Checkpoint
+from training.distributed import share_of_batches
 from training.encoder_config import EncoderConfig
 from training.histories import Histories
 from training.layers import ItemEncoder
@@ -93,13 +94,13 @@ def fit_next_item(
     progress = _Progress(model, events, epochs, config.patience, watch, validation, snapshot)
     is_terminal = sys.stderr.isatty() and watch.say is _log.info
     for epoch in range(progress.resume(), epochs):
-        order = np.random.default_rng((seed, epoch)).permutation(len(rows["weights"]))
+        order, batch = share_of_batches(np.random.default_rng((seed, epoch)).permutation(len(rows["weights"])), config.batch_rows)
         shuffled = {name: values[order] for name, values in rows.items()}
         weights = shuffled.pop("weights")
         done = model.fit(
             shuffled,
             weights,
-            batch_size=config.batch_rows,
+            batch_size=batch,
             initial_epoch=epoch,
             epochs=epoch + 1,
             shuffle=False,

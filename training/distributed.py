@@ -1,0 +1,55 @@
+"""Training on several devices or machines, on the JAX backend: every process holds the model and feeds its share of each batch.
+
+`join` before anything else of Keras; then train as always. Two processes train to the losses of one, since what is averaged is the batch
+of all (Keras's DataParallel over `jax.distributed`; on CPUs the processes talk through gloo). On TensorFlow, Keras's `fit` trains on the devices
+of one machine under `tf.distribute.MirroredStrategy`, and on several machines not at all.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+
+def join(coordinator: str, processes: int, process: int) -> None:
+    """Makes this process number `process` of `processes` that meet at `coordinator` (`host:port` of process 0).
+
+    Raises RuntimeError where Keras does not run on JAX.
+    """
+    import keras
+
+    if keras.backend.backend() != "jax":
+        raise RuntimeError(f"Several processes train on JAX. Keras runs on {keras.backend.backend()}. Set KERAS_BACKEND=jax.")
+    import jax
+
+    if os.environ.get("JAX_PLATFORMS") == "cpu":
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(coordinator, processes, process)
+    keras.distribution.set_distribution(
+        keras.distribution.DataParallel(devices=keras.distribution.list_devices(), auto_shard_dataset=False)
+    )
+
+
+def share_of_batches(order: np.ndarray, batch_rows: int) -> tuple[np.ndarray, int]:
+    """The rows of `order` that this process feeds, and how many of each batch: all of them where it trains alone.
+
+    Raises ValueError where a batch cannot be shared evenly.
+    """
+    process, processes = _place()
+    if batch_rows % processes:
+        raise ValueError(f"`batch_rows` must be a multiple of the processes. Received {batch_rows} and {processes}. Choose another.")
+    own = batch_rows // processes
+    batches = order.reshape(-1, batch_rows)
+    return batches[:, process * own : (process + 1) * own].ravel(), own
+
+
+def _place() -> tuple[int, int]:
+    """This process and how many there are."""
+    import keras
+
+    if keras.distribution.distribution() is None:
+        return 0, 1
+    import jax
+
+    return jax.process_index(), jax.process_count()
