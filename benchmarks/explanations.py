@@ -1,6 +1,6 @@
 """What an explanation costs, and whether it is true: `python -m benchmarks.explanations`; writes its part of `docs/benchmarks.md`.
 
-On the simulated shop: the time of the signature `explain` over that of the prediction, for one user and for 32, three recommended items each;
+On the simulated shop: the time of the signature `explain` over that of the prediction, for one user and for 32, three items each;
 and what scores lose when the named event is taken out, beside another event of the same user taken out at random.
 """
 

@@ -1,8 +1,8 @@
 """Training on several devices or machines, on the JAX backend: every process holds the model and feeds its share of each batch.
 
-`join` before anything else of Keras; then train as always. Two processes train to the losses of one, since what is averaged is the batch
-of all (Keras's DataParallel over `jax.distributed`; on CPUs the processes talk through gloo). On TensorFlow, Keras's `fit` trains on the devices
-of one machine under `tf.distribute.MirroredStrategy`, and on several machines not at all.
+`join` before anything else of Keras; then train as always. Two processes train to the losses of one, since what is averaged is the
+batch of all (Keras's DataParallel over `jax.distributed`; on CPUs the processes talk through gloo). On TensorFlow, Keras's `fit` trains on
+the devices of one machine under `tf.distribute.MirroredStrategy`, and on several machines not at all.
 """
 
 from __future__ import annotations

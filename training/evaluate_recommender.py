@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from training.evaluation import CannotEvaluate, encoder_config, evaluation, event_counts, histories_and_catalogue, landing_tables, required
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+
     from training.metrics import Interval
 
 METRICS = ("HR@10", "NDCG@10")
@@ -83,7 +87,7 @@ def evaluate_recommender(
     removed.eliminate_zeros()
     blocks_of = {
         "portrait": encoder.scores(split.test.histories, as_of_us=split.test_cut_us),
-        **{name: (score(asked[at : at + 1024]) for at in range(0, len(targets), 1024)) for name, score in fitted.items()},
+        **{name: _blocks(score, asked) for name, score in fitted.items()},
     }
     ranks = {name: metrics.rank_targets(scores, targets, removed).ranks for name, scores in blocks_of.items()}
     gains = {name: np.stack([metrics.hits(found), metrics.ndcg(found)]) for name, found in ranks.items()}  # (metrics, users)
@@ -117,6 +121,12 @@ def evaluate_recommender(
         },
         targets_sha256=splits.targets_sha256(split.test.histories.user_ids, split.test.targets),
     )
+
+
+def _blocks(score: Any, asked: Any) -> "Iterator[np.ndarray]":
+    """A baseline's scores of the asked users, some at a time."""
+    for start in range(0, asked.shape[0], 1024):
+        yield score(asked[start : start + 1024])
 
 
 def _slices(test: Any, targets: Any, train: Any, known_users: Any) -> dict[str, Any]:

@@ -36,6 +36,11 @@ def event(event_id: str, user_id: str | None, item_id: str, event_type: str, at:
     } | more
 
 
+def portrait(at: str, version: str) -> Row:
+    """What the model of `version` said of u1."""
+    return {"user_id": "u1", "as_of": day(at), "model_version": version, "vector": [0.5, -0.5], "portrait": '{"segment": "quiet"}'}
+
+
 def _by_hand() -> Deliveries:
     e2 = event("e2", "u1", "i2", "view", "01-01 10:10")
     return {
@@ -54,6 +59,7 @@ def _by_hand() -> Deliveries:
                 {"item_id": "i2", "attribute": "colour", "value": "red"},
             ],
             "events": [event("e1", "u1", "i1", "purchase", "01-01 10:00", 5.0, quantity=2.0), e2],
+            "portraits": [portrait("01-01", "1")],
             "campaign_exposures": [
                 {
                     "campaign_id": "c1",
@@ -89,7 +95,7 @@ def _by_hand() -> Deliveries:
                 }
             ],
         },
-        LAST: {"events": [event("e8", "u3", "i1", "view", "02-10 12:00")]},
+        LAST: {"events": [event("e8", "u3", "i1", "view", "02-10 12:00")], "portraits": [portrait("02-09", "2"), portrait("02-10", "2")]},
     }
 
 

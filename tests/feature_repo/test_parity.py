@@ -32,7 +32,7 @@ def test_a_materialised_store_is_equal(shop: Path) -> None:
     materialise(*MAY)
     report = check_parity()
     assert report.as_of == day(5)
-    assert report.entities == {"recommender_v1": 1, "portrait_v1": 2, "uplift_v1": 2, "user_v1": 2, "item_v1": 1}
+    assert report.entities == {"recommender_v1": 1, "portrait_v1": 2, "uplift_v1": 2, "user_v1": 2, "portraits_v1": 0, "item_v1": 1}
     assert report.values["user_v1"] == 2 * (29 + 5 + 9 + 1)
     assert "user_v1: 2 entities, 88 values" in report.as_text()
 
@@ -109,4 +109,4 @@ def test_a_thousand_random_users_are_drawn_and_one_wrong_value_among_them_is_fou
 def test_an_empty_shop_has_nothing_to_compare(house: Path) -> None:
     write_warehouse({})
     export_marts(*MAY)
-    assert check_parity().entities == dict.fromkeys(["recommender_v1", "portrait_v1", "uplift_v1", "user_v1", "item_v1"], 0)
+    assert check_parity().entities == dict.fromkeys(["recommender_v1", "portrait_v1", "uplift_v1", "user_v1", "portraits_v1", "item_v1"], 0)

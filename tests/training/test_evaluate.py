@@ -66,6 +66,7 @@ def test_recommender_gives_the_promised_object(shop: Path, protocol: str):
     baselines = {"popularity", "item_knn", "als", "ease", *(["top_frequency"] if protocol == "next-purchase" else [])}
     _holds_together(result, {"HR@10", "NDCG@10"}, baselines, more={"differences", "slices"})
     assert set(result["differences"]) == baselines
+    assert len({json.dumps(figures) for figures in result["baselines"].values()}) > 1  # each its own
     assert all(1 <= part["users"] <= USERS for part in result["slices"].values())
     assert result["seeds"] == [3]
     assert result["counts"]["users"] == USERS and result["counts"]["items"] == 12 and result["counts"]["events"] == 6 * USERS
