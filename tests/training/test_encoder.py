@@ -107,5 +107,5 @@ def test_configs_refuse_what_cannot_be_built():
 
 def test_epochs_follow_the_number_of_events_unless_chosen():
     assert EncoderConfig(epochs=4).epochs_for(10**9) == 4
-    assert [EncoderConfig().epochs_for(events) for events in (10, 300_000, 10**9)] == [50, 10, 3]
+    assert [EncoderConfig().epochs_for(events) for events in (10, 300_000, 10**9)] == [50, 5, 3]
     assert EncoderConfig(patience=5).epochs_for(10**9) == 100
