@@ -181,6 +181,7 @@ def _fit_network(
     network.compile(
         optimizer=keras.optimizers.AdamW(config.trait_learning_rate, weight_decay=config.trait_weight_decay),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,  # compiling costs more than these few steps
     )
     stop = keras.callbacks.EarlyStopping("val_loss", patience=config.trait_patience, restore_best_weights=True)
     network.fit(
