@@ -64,7 +64,7 @@ class EncoderConfig:
             raise ValueError(f"`temperature` must be above 0. Received {self.temperature}. Values around 0.05 suit cosines.")
 
     def epochs_for(self, events: int) -> int:
-        """Epochs for so many training events: one and a half million events seen in all, or a high limit where validation stops the training."""
+        """Epochs for so many training events: a million and a half seen in all, or a high limit where validation stops the training."""
         if self.epochs:
             return self.epochs
         return 100 if self.patience else min(50, max(3, round(1_500_000 / max(1, events))))
