@@ -33,7 +33,7 @@ def measure(folder: Path) -> dict[str, float]:
     histories, catalogue = shop_records(folder)
     encoder = train_encoder_network(histories, catalogue, EncoderConfig(epochs=2), SEED, print)
     served = Recommender(encoder)
-    predict, explain = tf.function(served.serve), tf.function(served.explain)
+    predict, explain = (tf.function(call, reduce_retracing=True) for call in (served.serve, served.explain))
     asked = histories[np.flatnonzero(histories.lengths >= 10)[:ASKED]]
     at = int(max(times[-1] for times in asked.times_us)) + 1
 
