@@ -1,8 +1,8 @@
 """Interest evolution: what a user's interests by top-level category are, were a month ago, and whether they changed at once.
 
 Interests at a time are half what the encoder expects next from the mean of its states, half the user's own events by category, both with
-weights that halve every `HALF_LIFE_DAYS`. The expectation knows tastes that were never acted on, the events are the user's own; together
-they rank categories best on the simulated shop, whose true tastes are known (`benchmarks/interests.py`).
+weights that halve every `HALF_LIFE_DAYS`. The expectation knows tastes that were never acted on and ranks today's categories better, the
+events are the user's own and follow changes better (`benchmarks/interests.py` compares both with the simulated shop's true tastes).
 """
 
 from __future__ import annotations

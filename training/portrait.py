@@ -54,7 +54,10 @@ class Portrait(tf.Module):
     def explain(
         self, event_item_ids: tf.Tensor, event_types: tf.Tensor, event_times_us: tf.Tensor, as_of_us: tf.Tensor, **numbers: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """For the most probable value of each trait and each propensity: the events and the features that raise it most."""
+        """For the most probable value of each trait and each propensity: the events and the features that raise it most.
+
+        Events are those that the encoder reads: where more are given, a trait's probability here can differ from `serve`, which counts all.
+        """
         history = self.reader.read(event_item_ids, event_types, event_times_us, as_of_us)
         features = tf.stack([numbers[name] for name in USER_FEATURES], axis=1)
         whole = self._trait_chances(self._bag(history.places), history.vectors)

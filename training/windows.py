@@ -80,7 +80,7 @@ def packed_windows(
 
     Every event but a user's first is a target once. A long history is cut from the newest event back; windows of several users share a
     row as `segments` 1, 2, ...; positions count from the start of a window. Unknown targets weigh 0, repeated ones `repeat_weight`,
-    those within half an hour of the event before `visit_weight`.
+    those within 17 minutes of the event before `visit_weight`.
     Empty rows fill up to a multiple of `rows_multiple`. A share `wait_dropout` of the waits is made unknown.
     """
     windows = [
