@@ -30,7 +30,7 @@ def circumstances() -> dict[str, str]:
     return {
         "code_revision": _revision(),
         "requirements_sha256": _sha256([ROOT / "requirements" / "portrait.txt"]),
-        "dbt_models_sha256": _sha256(sorted(path for path in (ROOT / "dbt_project").rglob("m*/**/*") if path.suffix in (".sql", ".yml"))),
+        "dbt_models_sha256": _sha256(sorted(path for path in (ROOT / "dbt_project").glob("m*/**/*") if path.suffix in (".sql", ".yml"))),
     }
 
 
