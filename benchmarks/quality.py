@@ -1,13 +1,18 @@
 """Quality on public data sets by `portrait evaluate`, written to `docs/benchmarks.md`: `python -m benchmarks.quality [NAME ...]`.
 
 Each named run trains from scratch in a process of its own and leaves its JSON in `var/benchmarks/`; the page is written from all that are
-there. Nothing is chosen on a test set: these are the defaults that a user would run, one seed each unless said.
+there. Nothing is chosen on a test set: these are the defaults that a user would run. Seeds after the first of recommenders leave the
+baselines out, which do not depend on it.
 """
 
+import argparse
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks.page import circumstances, read_part, write_part
 from settings import ROOT
@@ -48,10 +53,19 @@ RUNS: dict[str, tuple[str, list[str]]] = {
 }
 
 
+SEED = 7
+
+
+def path_of(name: str, seed: int) -> Path:
+    return RESULTS / (f"{name}.json" if seed == SEED else f"{name}.seed{seed}.json")
+
+
 def run(name: str, seed: int) -> dict[str, Any]:
     """One evaluation in a process of its own, by the command that a user would type."""
-    out = RESULTS / f"{name}.json"
+    out = path_of(name, seed)
     command = [sys.executable, str(ROOT / "cli.py"), "evaluate", *RUNS[name][1], "--seed", str(seed), "--json", str(out)]
+    if seed != SEED and RUNS[name][1][0] == "recommender":
+        command.append("--no-baselines")
     subprocess.run(command, cwd=ROOT, check=True)
     result = json.loads(out.read_text())
     result |= circumstances()
@@ -85,9 +99,23 @@ def section(name: str, result: dict[str, Any]) -> str:
             "",
             *lines,
             "",
+            *over_seeds(name, keys),
             *more(result, keys),
         ]
     )
+
+
+def over_seeds(name: str, keys: list[str]) -> list[str]:
+    """Each metric of every seed that was run, where there are several."""
+    others = sorted((int(path.stem.rpartition("seed")[2]), path) for path in RESULTS.glob(f"{name}.seed*.json"))
+    if not others:
+        return []
+    found = [json.loads(path.read_text())["metrics"] for path in (path_of(name, SEED), *(path for _, path in others))]
+    told = []
+    for key in keys:
+        values = [row[key]["mean"] for row in found]
+        told.append(f"{key} {np.mean(values):.4f} (" + ", ".join(f"{value:.4f}" for value in values) + ")")
+    return [f"Mean of seeds {', '.join(str(seed) for seed in (SEED, *(seed for seed, _ in others)))}: {'; '.join(told)}.", ""]
 
 
 def more(result: dict[str, Any], keys: list[str]) -> list[str]:
@@ -126,14 +154,19 @@ def write_page() -> None:
     write_part("quality", "\n".join(["## Models on public data sets", "", *sections]))
 
 
-def main(names: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*RUNS, []], help="all where none is named")
+    parser.add_argument("--seeds", type=int, default=1, help=f"how many, from {SEED} on")
+    given = parser.parse_args()
     RESULTS.mkdir(parents=True, exist_ok=True)
-    for name in names or RUNS:
-        print(f"{name} ...", flush=True)
-        result = run(name, seed=7)
-        print(f"{name}: " + ", ".join(f"{key} {figure(value)}" for key, value in result["metrics"].items()), flush=True)
-        write_page()
+    for name in given.names or RUNS:
+        for seed in range(SEED, SEED + given.seeds):
+            print(f"{name}, seed {seed} ...", flush=True)
+            result = run(name, seed)
+            print(f"{name}: " + ", ".join(f"{key} {figure(value)}" for key, value in result["metrics"].items()), flush=True)
+            write_page()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

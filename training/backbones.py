@@ -102,10 +102,10 @@ class GatedAttention(Block):
         steps, size = states.shape[1], self.dim // self.heads
         qkv = ops.reshape(self.to_qkv(self.norm(states)), (-1, steps, 3, self.heads, size))
         query, key, value = (ops.transpose(qkv[:, :, part], (0, 2, 1, 3)) for part in range(3))  # (batch, heads, steps, size)
-        logits = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) / size**0.5
+        logits = ops.cast(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))), "float32") / size**0.5
         if self.time_aware:
-            logits = logits + ops.cast(ops.transpose(ops.take(self.time_bias, elapsed(gaps), axis=0), (0, 3, 1, 2)), logits.dtype)
-        weights = ops.softmax(ops.where(is_seen(segments)[:, None], logits, -1e4), axis=-1)
+            logits = logits + ops.cast(ops.transpose(ops.take(self.time_bias, elapsed(gaps), axis=0), (0, 3, 1, 2)), "float32")
+        weights = ops.cast(ops.softmax(ops.where(is_seen(segments)[:, None], logits, -1e4), axis=-1), value.dtype)
         mixed = ops.reshape(ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3)), (-1, steps, self.dim))
         return self.from_heads(mixed)
 

@@ -32,19 +32,25 @@ def popularity(train: csr_matrix) -> Scorer:
 
 def item_knn(train: csr_matrix, neighbours: int = 100) -> Scorer:
     """Sum of cosine similarities to the items of the user's history, each item with its nearest `neighbours` alone."""
+    nearest = cosines(train, neighbours).T.tocsr()
+    return lambda rows: (_binary(rows) @ nearest).toarray()
+
+
+def cosines(train: csr_matrix, neighbours: int) -> csr_matrix:
+    """Cosine similarities of items by the users who had both, `(items, items)`: in each row the nearest `neighbours`, itself left out;
+    where the last ones are equal, those that stand first."""
     unit = _binary(train)
     norms = np.sqrt(np.asarray(unit.sum(axis=0)).ravel())
     unit = (unit @ diags(np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0))).tocsr()
     similarity = (unit.T @ unit).tocsr()
     similarity = (similarity - diags(similarity.diagonal())).tocsr()
     similarity.eliminate_zeros()
-    for item in range(similarity.shape[0]):  # keep the nearest of each item
+    similarity.sort_indices()
+    for item in range(similarity.shape[0]):
         row = similarity.data[similarity.indptr[item] : similarity.indptr[item + 1]]
-        if len(row) > neighbours:
-            row[row < np.partition(row, -neighbours)[-neighbours]] = 0
+        row[np.argsort(-row, kind="stable")[neighbours:]] = 0
     similarity.eliminate_zeros()
-    nearest = similarity.T.tocsr()
-    return lambda rows: (_binary(rows) @ nearest).toarray()
+    return similarity
 
 
 def ease(train: csr_matrix, l2: float = 100.0) -> Scorer:

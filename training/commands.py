@@ -30,13 +30,15 @@ def evaluate_recommender(
     blocks: Annotated[int | None, typer.Option(min=1, help="Depth of the encoder.")] = None,
     backbone: Annotated[Literal["attention", "lstm", "cnn"] | None, typer.Option(help="Kind of the encoder's blocks.")] = None,
     refit: Annotated[bool, typer.Option(help="Fit again on training and validation events before the test is asked.")] = True,
+    baselines: Annotated[bool, typer.Option(help="Fit and measure the baselines too.")] = True,
     out: Out = None,
 ) -> None:
     """HR@10 and NDCG@10 by full ranking, beside popularity, item-kNN, ALS and EASE."""
     from training.evaluate import evaluate_recommender as measure
 
     chosen: dict[str, Any] = {"epochs": epochs, "dim": dim, "blocks": blocks, "backbone": backbone}
-    _write(measure(source=source, data=data, protocol=protocol, seed=seed, refit=refit, log=_log, **chosen), out)
+    measured = measure(source=source, data=data, protocol=protocol, seed=seed, refit=refit, with_baselines=baselines, log=_log, **chosen)
+    _write(measured, out)
 
 
 @evaluate.command("traits")

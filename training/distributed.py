@@ -44,11 +44,16 @@ def share_of_batches(order: np.ndarray, batch_rows: int) -> tuple[np.ndarray, in
     return batches[:, process * own : (process + 1) * own].ravel(), own
 
 
-def _place() -> tuple[int, int]:
-    """This process and how many there are."""
+def is_alone() -> bool:
+    """Whether one process trains the model on one device."""
     import keras
 
-    if keras.distribution.distribution() is None:
+    return keras.distribution.distribution() is None
+
+
+def _place() -> tuple[int, int]:
+    """This process and how many there are."""
+    if is_alone():
         return 0, 1
     import jax
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -18,11 +18,15 @@ import pandas as pd
 from training.backbones import LongTaste, build_block
 from training.catalogue import Catalogue, content_of
 from training.encoder_config import EncoderConfig
-from training.fitting import Validation, Watch, build_training_model, fit_next_item
+from training.fitting import Watch, build_training_model, fit_next_item, validation_ndcg_with
 from training.histories import Histories
-from training.layers import RESERVED, ItemEncoder, content_table, unit
-from training.windows import EVENT_TYPE_IDS, GAP_BUCKETS, newest_steps, packed_windows, steps_of
+from training.layers import RESERVED, ItemEncoder, StepEncoder, content_table, unit
+from training.memory import Memory, choose_weights, remembered
+from training.rows import HistoryPieces, learned_from
+from training.splits import Validation
+from training.windows import EVENT_TYPE_IDS, GAP_BUCKETS, newest_steps, steps_of
 
+SCORES_HELD = 30_000_000  # scores in memory while the weights of what is recalled are chosen
 INPUTS = ("items", "types", "gaps", "waits", "segments", "positions")
 
 
@@ -47,12 +51,9 @@ def _body(config: EncoderConfig, seed: int) -> keras.Model:
     inputs = {name: keras.Input((steps,), dtype="int32", name=name) for name in INPUTS if name != "items"}
     inputs["vectors"] = keras.Input((steps, config.dim), name="vectors")
 
-    def embed(name: str, size: int, offset: int) -> Any:
-        start = keras.initializers.RandomNormal(stddev=0.05, seed=seed + offset)
-        return keras.layers.Embedding(size, config.dim, embeddings_initializer=start, name=f"{name}_embedding")(inputs[name])
-
-    states = inputs["vectors"] + embed("types", len(EVENT_TYPE_IDS), 11) + embed("gaps", GAP_BUCKETS, 12) + embed("positions", steps, 13)
-    states = states + embed("waits", GAP_BUCKETS, 15)
+    sizes = {"types": len(EVENT_TYPE_IDS), "gaps": GAP_BUCKETS, "positions": steps, "waits": GAP_BUCKETS}
+    around = StepEncoder(list(sizes.values()), config.dim, seed + 11, name="step_encoder")
+    states = inputs["vectors"] + around([inputs[name] for name in sizes])
     states = keras.layers.Dropout(config.dropout, seed=seed + 14)(states)
     for block in range(config.blocks):
         states = build_block(config, seed + 20 + 10 * block, f"block_{block}")(states, inputs["segments"], inputs["gaps"])
@@ -67,7 +68,7 @@ class TrainedEncoder:
     """A fitted encoder with the catalogue it was fitted on.
 
     `counts` `(items,)` are events per item known while fitting; `vectors_of_items` `(items, dim)` have length 1;
-    `item_bias` `(items,)` is added to the logits.
+    `item_bias` `(items,)` is added to the logits, and so is what the `memory` recalls.
     """
 
     config: EncoderConfig
@@ -78,6 +79,7 @@ class TrainedEncoder:
     vectors_of_items: np.ndarray
     item_bias: np.ndarray
     curves: dict[str, list[float]]
+    memory: Memory | None = None
 
     @property
     def popularity(self) -> np.ndarray:
@@ -97,6 +99,9 @@ class TrainedEncoder:
         for start in range(0, len(histories), batch):
             block = histories[start : start + batch]
             scores = self.vectors(block, as_of_us) @ self.vectors_of_items.T / self.config.temperature + self.item_bias
+            if self.memory:
+                known = block if as_of_us is None else block.before(as_of_us)
+                scores += self.memory.scores([self.catalogue.index_of(items) for items in known.item_ids])
             scores[block.lengths == 0] = self.popularity
             yield scores.astype(np.float32)
 
@@ -121,6 +126,8 @@ class TrainedEncoder:
         self.network.save_weights(path / "encoder.weights.h5")
         columns = {field.name: getattr(self.catalogue, field.name) for field in fields(Catalogue)}
         pd.DataFrame({**columns, "count": self.counts, "bias": self.item_bias}).to_parquet(path / "catalogue.parquet", index=False)
+        if self.memory:
+            self.memory.save(path / "memory.npz")
 
     @classmethod
     def load(cls, path: Path) -> TrainedEncoder:
@@ -135,7 +142,10 @@ class TrainedEncoder:
         network.load_weights(path / "encoder.weights.h5")
         curves = json.loads((path / "curves.json").read_text())
         bias = frame["bias"].to_numpy(np.float32)
-        return cls(config, catalogue, frame["count"].to_numpy(), network, item_encoder, item_vectors(item_encoder), bias, curves)
+        memory = None
+        if (path / "memory.npz").exists():
+            memory = Memory.load(path / "memory.npz", config.memory_weight or 0.0, config.memory_own_weight or 0.0)
+        return cls(config, catalogue, frame["count"].to_numpy(), network, item_encoder, item_vectors(item_encoder), bias, curves, memory)
 
 
 def item_vectors(item_encoder: ItemEncoder) -> np.ndarray:
@@ -145,7 +155,7 @@ def item_vectors(item_encoder: ItemEncoder) -> np.ndarray:
 
 
 def train_encoder_network(
-    histories: Histories,
+    histories: Histories | HistoryPieces,
     catalogue: Catalogue,
     config: EncoderConfig,
     seed: int,
@@ -153,40 +163,73 @@ def train_encoder_network(
     validation: Validation | None = None,
     watch: Watch | None = None,
 ) -> TrainedEncoder:
-    """An encoder fitted on every event of `histories`; with `validation`, on the epoch with the best NDCG@10 there.
+    """An encoder fitted on `histories`; with `validation`, on the epoch with the best NDCG@10 there.
 
-    `log` takes a line an epoch; `watch` says more about how the fit is followed, and takes its place.
+    The memory's weights are chosen on `validation`. Where there is none, the last steps of some users are asked instead, who then teach
+    nothing else; a `config` that states the weights spares them.
+    Histories in pieces become training rows in a file in their `folder`, and an epoch reads them from there. `log` takes a line an
+    epoch; `watch` says more about how the fit is followed, and takes its place.
 
     Raises ValueError where no user has two events of the catalogue: there is no next event to learn from.
     """
     keras.utils.set_random_seed(seed)
-    steps = steps_of(histories, catalogue)
-    rows = packed_windows(
-        steps, config.sequence_length, config.repeat_weight, config.batch_rows, seed, config.wait_dropout, config.visit_weight
-    )
-    if not rows["weights"].any():
+    validation = validation and validation.sampled(seed)
+    is_chosen = config.memory_weight is not None and config.memory_own_weight is not None
+    learned = learned_from(histories, catalogue, config, seed, holds_out=validation is None and not is_chosen)
+    if not learned.targets:
         raise ValueError(
-            f"The encoder learns from users with at least two events on items of the catalogue. Received {len(histories)} users, "
-            f"{int(histories.lengths.sum())} events, none of them such a pair. Load more days of the table `events`."
+            f"The encoder learns from users with at least two events on items of the catalogue. Received {learned.users} users, "
+            f"{int(learned.counts.sum())} events on them, none of them such a pair. Load more days of the table `events`."
         )
-    counts = np.bincount(np.concatenate([user.items for user in steps]), minlength=len(catalogue) + RESERVED)[RESERVED:]
-    content = content_of(catalogue, histories)
-    table = content_table(content, counts > 0)
+    content = content_of(catalogue, learned.sample)
+    table = content_table(content, learned.counts > 0)
     sizes = {
         "places": len(table),
         "columns": table.shape[1],
         "categories": int(content.category_ids.max(initial=0)) + 1,
         "brands": int(content.brand_ids.max(initial=0)) + 1,
     }
-    item_encoder = build_item_encoder(config, sizes, seed, table)
-    network = build_encoder(config, item_encoder, seed)
-
-    model = build_training_model(network, item_encoder, counts, config, seed)
+    with precision(config.precision):
+        item_encoder = build_item_encoder(config, sizes, seed, table)
+        network = build_encoder(config, item_encoder, seed)
+        model = build_training_model(network, item_encoder, learned.counts, config, seed)
 
     def snapshot(curves: dict[str, list[float]]) -> TrainedEncoder:
         bias = keras.ops.convert_to_numpy(model.get_layer("loss").bias())[RESERVED:]
-        return TrainedEncoder(config, catalogue, counts, network, item_encoder, item_vectors(item_encoder), bias, curves)
+        items, states = item_encoder, network
+        if config.precision != "float32":
+            items = build_item_encoder(config, sizes, seed)
+            states = build_encoder(config, items, seed)
+            states.set_weights(network.get_weights())
+        return TrainedEncoder(config, catalogue, learned.counts, states, items, item_vectors(items), bias, curves)
 
-    watch = watch or (Watch(say=log) if log else Watch())
-    curves = fit_next_item(model, rows, config, seed, watch, validation, snapshot)
-    return snapshot(curves)
+    curves = fit_next_item(model, learned.rows, config, seed, watch or (Watch(say=log) if log else Watch()), validation, snapshot)
+    return with_memory(snapshot(curves), learned.sample, validation or learned.held_out)
+
+
+def with_memory(encoder: TrainedEncoder, histories: Histories, questions: Validation | None) -> TrainedEncoder:
+    """The encoder with what `histories` remember, weighted as its config says or best on the `questions`; with neither, not at all."""
+    config = encoder.config
+    weight, own_weight = config.memory_weight, config.memory_own_weight
+    neighbours = remembered([encoder.catalogue.index_of(items) for items in histories.item_ids], len(encoder.catalogue))
+    if weight is None or own_weight is None:
+        chosen = (0.0, 0.0)
+        if questions is not None:
+            questions = questions.sampled(0, most=max(100, SCORES_HELD // len(encoder.catalogue)))
+            recalled = Memory(neighbours, 0.0, 0.0).parts([encoder.catalogue.index_of(items) for items in questions.histories.item_ids])
+            quality = validation_ndcg_with(encoder, *recalled, questions)
+            chosen = choose_weights(quality, repeats=not questions.removes_seen)
+        weight, own_weight = chosen[0] if weight is None else weight, chosen[1] if own_weight is None else own_weight
+    memory = Memory(neighbours, weight, own_weight) if weight or own_weight else None
+    return replace(encoder, config=replace(config, memory_weight=weight, memory_own_weight=own_weight), memory=memory)
+
+
+@contextmanager
+def precision(policy: str) -> Iterator[None]:
+    """Layers made inside compute by this Keras dtype policy."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 BACKBONES = ("attention", "lstm", "cnn")
 LOSSES = ("sampled_softmax", "full_softmax", "gbce")
+PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,13 @@ class EncoderConfig:
     temperature: float = 0.07
     repeat_weight: float = 0.0  # weight of targets that the user has had before: nobody needs a model to repeat them
     visit_weight: float = 0.1  # weight of targets that follow within the same visit
+    memory_weight: float | None = None  # of the items that keep company with a history's own; None: chosen on held-out questions
+    memory_own_weight: float | None = None  # of how often the history held an item; None: likewise, 0 where nothing repeats
     learning_rate: float = 2e-3
     averaging: float = 0.98  # momentum of the moving average that the weights become after each epoch
     batch_rows: int = 32  # rows of `sequence_length` steps, each packed with as many users as fit
     epochs: int | None = None  # None: as many as `epochs_for` says
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"  # of the steps of training; what is trained is float32 either way
     patience: int = 0  # epochs without a better validation NDCG@10 before stopping; 0 trains all epochs
 
     def __post_init__(self) -> None:
@@ -44,7 +48,7 @@ class EncoderConfig:
             raise ValueError(
                 f"`dim` must be a multiple of `heads`. Received dim={self.dim}, heads={self.heads}. Choose another of the two."
             )
-        for name, known in (("backbone", BACKBONES), ("loss", LOSSES)):
+        for name, known in (("backbone", BACKBONES), ("loss", LOSSES), ("precision", PRECISIONS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"`{name}` must be one of {list(known)}. Received {getattr(self, name)!r}. Choose one of them.")
         for name in (

@@ -33,16 +33,18 @@ def evaluate_recommender(
     blocks: int | None = None,
     backbone: str | None = None,
     refit: bool = True,
+    with_baselines: bool = True,
     log: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """`HR@10` and `NDCG@10` by full ranking with seen items removed, each with a bootstrap interval over users.
 
     `next-purchase` splits purchases by time, asks for the next one whatever it is, and removes nothing.
 
-    Weights learn from the training part alone and the epoch is chosen on the validation questions; then, with `refit`, as a shop would, the
-    model is fitted afresh for so many epochs on all that was known before the test questions, which are asked once. The baselines are
-    fitted on the same events as the model and see the same histories. `slices` holds the same figures for users and items that the fitted
-    events do not hold, and for long and short histories. `return` events are left out: sending back is no wish.
+    Weights learn from the training part alone; the epoch and the memory's weights are chosen on the validation questions. Then, with
+    `refit`, as a shop would, the model is fitted afresh for so many epochs on all that was known before the test questions, which are
+    asked once. The baselines are fitted on the same events as the model and see the same histories. `slices` holds the same figures for
+    users and items that the fitted events do not hold, and for long and short histories. `return` events are left out: sending back is no
+    wish.
     """
     started = time.monotonic()
     if protocol not in PROTOCOLS:
@@ -52,7 +54,7 @@ def evaluate_recommender(
 
     from training import baselines, metrics, splits
     from training.encoder import train_encoder_network
-    from training.fitting import Validation
+    from training.splits import Validation
 
     tables = landing_tables(source, data, seed, ("events", "items", "item_attributes"))
     events = required(tables, "events", source)
@@ -73,16 +75,18 @@ def evaluate_recommender(
     fitted_on = split.train
     if refit:
         fitted_on = split.known
-        encoder = train_encoder_network(fitted_on, catalogue, replace(config, epochs=chosen, patience=0), seed, log)
+        encoder = train_encoder_network(fitted_on, catalogue, replace(encoder.config, epochs=chosen, patience=0), seed, log)
 
     targets = catalogue.index_of(split.test.targets)
     train, asked = (event_counts(part, catalogue) for part in (fitted_on, split.test.histories))
 
-    fitted = {"popularity": baselines.popularity(train), "item_knn": baselines.item_knn(train), "als": baselines.als(train, seed)}
-    if len(catalogue) <= baselines.EASE_ITEMS:
-        fitted["ease"] = baselines.ease(train)
-    if is_repeated:
-        fitted["top_frequency"] = baselines.top_frequency(train)
+    fitted: dict[str, baselines.Scorer] = {}
+    if with_baselines:
+        fitted = {"popularity": baselines.popularity(train), "item_knn": baselines.item_knn(train), "als": baselines.als(train, seed)}
+        if len(catalogue) <= baselines.EASE_ITEMS:
+            fitted["ease"] = baselines.ease(train)
+        if is_repeated:
+            fitted["top_frequency"] = baselines.top_frequency(train)
     removed = asked * 0 if is_repeated else asked
     removed.eliminate_zeros()
     blocks_of = {
@@ -119,6 +123,7 @@ def evaluate_recommender(
             "fitted_events": int(fitted_on.lengths.sum()),
             "epochs": chosen,
         },
+        memory={"weight": encoder.config.memory_weight, "own_weight": encoder.config.memory_own_weight},
         targets_sha256=splits.targets_sha256(split.test.histories.user_ids, split.test.targets),
     )
 

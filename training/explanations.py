@@ -16,18 +16,24 @@ from training.raw_history import HistoryReader, ReadHistory, gap_buckets, unit, 
 SCREENED = 10  # events left out one by one
 DRIVERS = 5  # events named
 
-#: Unit vectors `(rows, dim)`, the encoder's inputs of these rows, which row of the batch each is `(rows,)`; gives `(rows, answers)`.
-Answer = Callable[[tf.Tensor, dict[str, tf.Tensor], tf.Tensor], tf.Tensor]
+#: Unit vectors `(rows, dim)`, which row of the batch each is `(rows,)`, and the place in the raw arrays of the event that each does without
+#: `(rows,)`, -1 for none; gives `(rows, answers)`.
+Answer = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def drivers(reader: HistoryReader, history: ReadHistory, answer: Answer) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def drivers(
+    reader: HistoryReader, history: ReadHistory, answer: Answer, recalled: tf.Tensor | float = 0.0
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Answers `(batch, answers)`, and of each the events that raise it most: places in the raw arrays `(batch, answers, DRIVERS)`, -1
-    where there is none, and by how much the answer falls without each, same shape, by falling effect."""
+    where there is none, and by how much the answer falls without each, same shape, by falling effect.
+
+    `recalled` `(batch, length)` is what each event adds to the answers past the encoder, where no gradient sees it.
+    """
     batch, length = tf.shape(history.counts)[0], reader.length
     everyone = tf.range(batch)
-    whole = answer(history.vectors, history.inputs, everyone)
+    whole = answer(history.vectors, everyone, tf.fill([batch], -1))
     screened = min(SCREENED, length)
-    steps = tf.math.top_k(_screen(reader, history, answer), screened).indices  # (batch, screened)
+    steps = tf.math.top_k(_screen(reader, history, answer, recalled), screened).indices  # (batch, screened)
     is_event = tf.gather(history.inputs["segments"], steps, batch_dims=1) > 0
 
     rows = tf.repeat(everyone, screened)  # (batch * screened,)
@@ -36,17 +42,19 @@ def drivers(reader: HistoryReader, history: ReadHistory, answer: Answer) -> tupl
     states = unit(reader.network(shorter, training=False))
     vectors = tf.gather(states, tf.maximum(counts - 1, 0), batch_dims=1)
     vectors = tf.where(counts[:, None] > 0, vectors, 0.0)
-    left = tf.reshape(answer(vectors, shorter, rows), [batch, screened, tf.shape(whole)[1]])
+    raw_places = tf.gather(history.raw_places, steps, batch_dims=1)
+    left = tf.reshape(answer(vectors, rows, tf.reshape(raw_places, [-1])), [batch, screened, tf.shape(whole)[1]])
     effects = tf.where(is_event[..., None], whole[:, None] - left, -tf.float32.max)  # (batch, screened, answers)
 
     best = tf.math.top_k(tf.transpose(effects, [0, 2, 1]), min(DRIVERS, screened))  # (batch, answers, drivers)
-    places = tf.gather(tf.gather(history.raw_places, steps, batch_dims=1), best.indices, batch_dims=1)
+    places = tf.gather(raw_places, best.indices, batch_dims=1)
     is_driver = best.values > 0
     return whole, tf.where(is_driver, places, -1), tf.where(is_driver, best.values, 0.0)
 
 
-def _screen(reader: HistoryReader, history: ReadHistory, answer: Answer) -> tf.Tensor:
-    """How much each event may matter to the answers together, `(batch, length)`: |gradient times input| of its item vector; -1 for none."""
+def _screen(reader: HistoryReader, history: ReadHistory, answer: Answer, recalled: tf.Tensor | float) -> tf.Tensor:
+    """How much each event may matter to the answers together, `(batch, length)`: |gradient times input| of its item vector, with what is
+    recalled; -1 for none."""
     body, embed = reader.network.get_layer("body"), reader.network.get_layer("item_encoder")
     others = {name: tensor for name, tensor in history.inputs.items() if name != "items"}
     vectors = embed(history.inputs["items"])
@@ -54,9 +62,10 @@ def _screen(reader: HistoryReader, history: ReadHistory, answer: Answer) -> tf.T
         tape.watch(vectors)
         states = body({"vectors": vectors, **others}, training=False)
         last = unit(tf.gather(states, tf.maximum(history.counts - 1, 0), batch_dims=1))
-        total = tf.reduce_sum(answer(last, history.inputs, tf.range(tf.shape(last)[0])))
+        everyone = tf.range(tf.shape(last)[0])
+        total = tf.reduce_sum(answer(last, everyone, tf.fill(tf.shape(everyone), -1)))
     gradient = tape.gradient(total, vectors)
-    return tf.where(history.inputs["segments"] > 0, tf.abs(tf.reduce_sum(gradient * vectors, axis=-1)), -1.0)
+    return tf.where(history.inputs["segments"] > 0, tf.abs(tf.reduce_sum(gradient * vectors, axis=-1) + recalled), -1.0)
 
 
 def without(history: ReadHistory, rows: tf.Tensor, steps: tf.Tensor) -> dict[str, tf.Tensor]:

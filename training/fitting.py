@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -14,12 +15,13 @@ import numpy as np
 
 from training.baselines import interactions
 from training.checkpoints import Checkpoint
-from training.distributed import share_of_batches
 from training.encoder_config import EncoderConfig
-from training.histories import Histories
-from training.layers import ItemEncoder
+from training.layers import ItemEncoder, ItemTable
 from training.losses import NegativeSampler, NextItemLoss
 from training.metrics import ndcg, rank_targets
+from training.rows import TrainingRows
+from training.splits import Validation
+from training.steppers import stepper_of
 
 if TYPE_CHECKING:
     from training.encoder import TrainedEncoder
@@ -27,17 +29,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 WORTH_COMPILING = 300  # steps; XLA saves 40 % of each, and takes some ten seconds before the first
-VALIDATED = 2500  # users asked after each epoch, drawn by seed
-
-
-@dataclass(frozen=True)
-class Validation:
-    """Histories, and the item that each user chose next, `(users,)` str objects; seen items are removed before ranking, unless told."""
-
-    histories: Histories
-    targets: np.ndarray
-    removes_seen: bool = True
-    as_of_us: int | None = None  # when the next event is expected
 
 
 def build_training_model(
@@ -48,8 +39,16 @@ def build_training_model(
     negatives = None if config.loss == "full_softmax" else config.negatives
     sampler = NegativeSampler(counts, negatives, config.negative_popularity, seed + 1, name="negatives")
     others = sampler(targets)
-    loss = NextItemLoss(sampler, config, name="loss")(network.output, item_encoder(targets), item_encoder(others), targets, others)
-    return keras.Model({**network.input, "targets": targets}, loss, name="next_item")
+    inputs = dict(network.input)
+    if item_encoder.places <= 2 * config.batch_rows * config.sequence_length:
+        table = ItemTable(item_encoder, name="item_table")(targets)
+        vectors_of: Callable[[Any], Any] = partial(keras.ops.take, table, axis=0)
+    else:
+        vectors_of = item_encoder
+    around = {name: tensor for name, tensor in inputs.items() if name != "items"}
+    states = network.get_layer("body")({"vectors": vectors_of(inputs["items"]), **around})
+    loss = NextItemLoss(sampler, config, name="loss")(states, vectors_of(targets), vectors_of(others), targets, others)
+    return keras.Model({**inputs, "targets": targets}, loss, name="next_item")
 
 
 def weighted_mean(weights: Any, losses: Any) -> Any:
@@ -69,7 +68,7 @@ class Watch:
 
 def fit_next_item(
     model: keras.Model,
-    rows: dict[str, np.ndarray],
+    rows: TrainingRows,
     config: EncoderConfig,
     seed: int,
     watch: Watch,
@@ -77,8 +76,7 @@ def fit_next_item(
     snapshot: Callable[[dict[str, list[float]]], TrainedEncoder],
 ) -> dict[str, list[float]]:
     """Fits in place and returns the curves `loss` and, with validation, `val_ndcg@10`, one number an epoch."""
-    events, steps = int((rows["segments"] > 0).sum()), len(rows["items"]) // config.batch_rows
-    epochs = config.epochs_for(events)
+    steps, epochs = rows.count // config.batch_rows, config.epochs_for(rows.events)
     model.compile(
         # After each epoch the weights become their own moving average: a noisy last step decides nothing.
         optimizer=keras.optimizers.Adam(
@@ -88,25 +86,14 @@ def fit_next_item(
         steps_per_execution=max(1, min(16, steps)),
         jit_compile=steps * epochs >= WORTH_COMPILING,
     )
-    if validation is not None and len(validation.targets) > VALIDATED:
-        asked = np.sort(np.random.default_rng(seed).permutation(len(validation.targets))[:VALIDATED])
-        validation = replace(validation, histories=validation.histories[asked], targets=validation.targets[asked])
-    progress = _Progress(model, events, epochs, config.patience, watch, validation, snapshot)
+    progress = _Progress(model, rows.events, epochs, config.patience, watch, validation, snapshot)
     is_terminal = sys.stderr.isatty() and watch.say is _log.info
-    for epoch in range(progress.resume(), epochs):
-        order, batch = share_of_batches(np.random.default_rng((seed, epoch)).permutation(len(rows["weights"])), config.batch_rows)
-        shuffled = {name: values[order] for name, values in rows.items()}
-        weights = shuffled.pop("weights")
-        done = model.fit(
-            shuffled,
-            weights,
-            batch_size=batch,
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            shuffle=False,
-            verbose=1 if is_terminal else 0,
-        )
-        if progress.after(epoch, float(done.history["loss"][-1])):
+    resumed = progress.resume()
+    train_on = stepper_of(model, weighted_mean, config.batch_rows, verbose=1 if is_terminal else 0)
+    for epoch in range(resumed, epochs):
+        parts = [(train_on(block, order), len(order)) for block, order in rows.blocks((seed, epoch))]
+        losses, sizes = zip(*parts, strict=True)
+        if progress.after(epoch, float(np.average(losses, weights=sizes))):
             break
     progress.end()
     return progress.curves
@@ -175,9 +162,19 @@ class _Progress:
 
 def validation_ndcg(encoder: TrainedEncoder, validation: Validation) -> float:
     """Mean NDCG@10 of each user's next item among all items that are not removed."""
+    return _ndcg(encoder, validation, encoder.scores(validation.histories, as_of_us=validation.as_of_us))
+
+
+def validation_ndcg_with(
+    encoder: TrainedEncoder, company: np.ndarray, counts: np.ndarray, validation: Validation
+) -> Callable[[float, float], float]:
+    """The same with the two parts of a memory `(users, items)` added to the scores: `quality(weight, own_weight)`."""
+    scores = np.concatenate(list(encoder.scores(validation.histories, as_of_us=validation.as_of_us)))
+    return lambda weight, own_weight: _ndcg(encoder, validation, iter([scores + weight * company + own_weight * counts]))
+
+
+def _ndcg(encoder: TrainedEncoder, validation: Validation, scores: Iterator[np.ndarray]) -> float:
     index = encoder.catalogue.index_of
-    histories = validation.histories
-    places = [index(items if validation.removes_seen else items[:0]) for items in histories.item_ids]
-    seen = interactions(places, len(encoder.catalogue))
-    ranking = rank_targets(encoder.scores(histories, as_of_us=validation.as_of_us), index(validation.targets), seen)
+    places = [index(items if validation.removes_seen else items[:0]) for items in validation.histories.item_ids]
+    ranking = rank_targets(scores, index(validation.targets), interactions(places, len(encoder.catalogue)))
     return float(ndcg(ranking.ranks).mean()) if len(validation.targets) else 0.0

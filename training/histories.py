@@ -61,6 +61,16 @@ class Histories:
         return np.concatenate(self.item_ids) if len(self) else np.empty(0, object)
 
 
+def joined(parts: Sequence[Histories]) -> Histories:
+    """The users of all parts, one part after the other; no user is in two of them."""
+    return Histories(
+        np.concatenate([part.user_ids for part in parts]),
+        [row for part in parts for row in part.item_ids],
+        [row for part in parts for row in part.event_types],
+        [row for part in parts for row in part.times_us],
+    )
+
+
 def histories_from_events(events: pa.Table) -> Histories:
     """Histories of all users of a landing table `events`; guests are dropped; equal times keep the file's order."""
     frame = (

@@ -34,6 +34,32 @@ def unit(vectors: Any) -> Any:
     return vectors / ops.sqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True) + 1e-12)
 
 
+class StepEncoder(keras.layers.Layer):
+    """The sum of one learned vector for each of several small numbers of a step: `sizes[n]` vectors `(dim,)` for input `n`.
+
+    Called on a list of int tensors `(...)`, gives `(..., dim)`. One product with one-hot rows: the gradient of a gather would add
+    thousands of times to the same few rows, one after the other.
+    """
+
+    def __init__(self, sizes: list[int], dim: int, seed: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sizes, self.dim, self.seed = sizes, dim, seed
+
+    def build(self, _shapes: Any) -> None:
+        start = keras.initializers.RandomNormal(stddev=0.05, seed=self.seed)
+        self.table = self.add_weight(shape=(sum(self.sizes), self.dim), initializer=start, name="table")
+
+    def call(self, numbers: list[Any]) -> Any:
+        hot = [ops.one_hot(given, size, dtype=self.compute_dtype) for given, size in zip(numbers, self.sizes, strict=True)]
+        return ops.matmul(ops.concatenate(hot, axis=-1), self.table)
+
+    def compute_output_shape(self, shapes: Any) -> tuple[int | None, ...]:
+        return (*shapes[0], self.dim)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "sizes": self.sizes, "dim": self.dim, "seed": self.seed}
+
+
 class ItemEncoder(keras.layers.Layer):
     """Vectors of items by id and by content, `(..., dim)`, from places `(...)`; padding is the zero vector.
 
@@ -71,16 +97,24 @@ class ItemEncoder(keras.layers.Layer):
             return keras.initializers.RandomNormal(stddev=scale, seed=self.seed + offset)
 
         zeros = keras.initializers.Zeros()
-        self.table = self.add_weight(shape=(self.places, self.columns), initializer=zeros, trainable=False, name="table")
+        # Not cast under a half-precision policy: it holds ids.
+        self.table = self.add_weight(shape=(self.places, self.columns), initializer=zeros, trainable=False, autocast=False, name="table")
         if self._table is not None:
             self.table.assign(self._table)
-        self.id_embedding = self.add_weight(shape=(self.places, self.dim), initializer=start(0), name="id_embedding")
-        self.category_embedding = self.add_weight(shape=(self.categories, self.dim), initializer=start(1), name="category_embedding")
-        self.brand_embedding = self.add_weight(shape=(self.brands, self.dim), initializer=start(2), name="brand_embedding")
+        # Not cast either: gradients of gathered rows are added up in float32.
+        self.id_embedding = self.add_weight(shape=(self.places, self.dim), initializer=start(0), autocast=False, name="id_embedding")
+        self.category_embedding = self.add_weight(
+            shape=(self.categories, self.dim), initializer=start(1), autocast=False, name="category_embedding"
+        )
+        self.brand_embedding = self.add_weight(shape=(self.brands, self.dim), initializer=start(2), autocast=False, name="brand_embedding")
         dense = self.columns - 2 - CATEGORY_LEVELS
         self.dense_kernel = self.add_weight(shape=(dense, self.dim), initializer=start(3), name="dense_kernel")
 
     def call(self, places: Any, training: bool = False) -> Any:
+        return ops.cast(self.vectors(places, training), self.compute_dtype)
+
+    def vectors(self, places: Any, training: bool = False) -> Any:
+        """What a call gives, float32 under every policy."""
         rows = ops.take(self.table, places, axis=0)  # (..., columns)
         ids = ops.cast(rows[..., : CATEGORY_LEVELS + 2], "int32")
         id_rows, category_ids, brand_ids = ids[..., 0], ids[..., 1:-1], ids[..., -1]
@@ -88,7 +122,8 @@ class ItemEncoder(keras.layers.Layer):
             is_dropped = keras.random.uniform(ops.shape(id_rows), seed=self._random) < self.id_dropout
             id_rows = ops.where(is_dropped, ops.minimum(id_rows, 1), id_rows)
         vectors = ops.take(self.id_embedding, id_rows, axis=0)
-        vectors += ops.matmul(rows[..., CATEGORY_LEVELS + 2 :], self.dense_kernel)
+        dense, kernel = (ops.cast(part, self.compute_dtype) for part in (rows[..., CATEGORY_LEVELS + 2 :], self.dense_kernel))
+        vectors += ops.cast(ops.matmul(dense, kernel), vectors.dtype)
         known_category = ops.cast(category_ids > 0, vectors.dtype)[..., None]  # (..., levels, 1)
         vectors += ops.sum(ops.take(self.category_embedding, category_ids, axis=0) * known_category, axis=-2)
         vectors += ops.take(self.brand_embedding, brand_ids, axis=0) * ops.cast(brand_ids > 0, vectors.dtype)[..., None]
@@ -100,3 +135,20 @@ class ItemEncoder(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         names = ("places", "columns", "categories", "brands", "dim", "id_dropout", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+class ItemTable(keras.layers.Layer):
+    """Vectors of all places, `(places, dim)` float32: where a batch holds more events than there are items, each item is encoded once.
+
+    The call takes any tensor and ignores it: functional models need an input.
+    """
+
+    def __init__(self, item_encoder: ItemEncoder, **kwargs: Any) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self.item_encoder = item_encoder
+
+    def call(self, _any: Any, training: bool = False) -> Any:
+        return self.item_encoder.vectors(ops.arange(self.item_encoder.places, dtype="int32"), training)
+
+    def compute_output_shape(self, _shape: Any) -> tuple[int, int]:
+        return (self.item_encoder.places, self.item_encoder.dim)

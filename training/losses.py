@@ -48,17 +48,19 @@ class NextItemLoss(keras.layers.Layer):
         self._sampler, self._config = sampler, config
 
     def build(self, *_shapes: Any) -> None:
-        self.popularity = self.add_weight(shape=(), initializer="zeros", name="popularity")
+        self.popularity = self.add_weight(shape=(), initializer="zeros", name="popularity", autocast=False)
 
     def bias(self) -> Any:
         """What is added to each place's logit, `(places,)`: its centred log-popularity times one learned number."""
         return self.popularity * ops.convert_to_tensor(self._sampler.log_popularity)
 
     def call(self, states: Any, true_vectors: Any, other_vectors: Any, targets: Any, others: Any) -> Any:
-        states = unit(states) / self._config.temperature
+        # Under a half-precision policy only the large product is of that precision: lengths, sums and logarithms are float32.
+        states, true_vectors, other_vectors = (unit(ops.cast(given, "float32")) for given in (states, true_vectors, other_vectors))
         bias = self.bias()
-        true = ops.sum(states * unit(true_vectors), axis=-1) + ops.take(bias, targets, axis=0)  # (batch, steps)
-        other = ops.matmul(states, ops.transpose(unit(other_vectors))) + ops.take(bias, others, axis=0)  # (batch, steps, negatives)
+        true = ops.sum(states * true_vectors, axis=-1) / self._config.temperature + ops.take(bias, targets, axis=0)  # (batch, steps)
+        product = ops.matmul(ops.cast(states, self.compute_dtype), ops.cast(ops.transpose(other_vectors), self.compute_dtype))
+        other = ops.cast(product, "float32") / self._config.temperature + ops.take(bias, others, axis=0)  # (batch, steps, negatives)
         is_true = targets[..., None] == others
         if self._config.loss == "gbce":
             items = len(self._sampler.log_q) - RESERVED
@@ -72,8 +74,7 @@ def softmax_loss(true: Any, other: Any, is_true: Any) -> Any:
 
     Logits less log q make a sampled softmax unbiased in the limit (Bengio & Senecal 2008).
     """
-    other = ops.where(is_true, -1e9, other)
-    return ops.logsumexp(ops.concatenate([true[..., None], other], axis=-1), axis=-1) - true
+    return ops.logaddexp(true, ops.logsumexp(ops.where(is_true, -1e9, other), axis=-1)) - true
 
 
 def gbce(true: Any, other: Any, is_true: Any, share: float, trust: float) -> Any:

@@ -39,9 +39,8 @@ class Portrait(tf.Module):
     ) -> dict[str, tf.Tensor]:
         """Every output of the signature, batch first."""
         history = self.reader.read(event_item_ids, event_types, event_times_us, as_of_us)
-        places = self.reader.places_before(event_item_ids, event_times_us, as_of_us)
         features = tf.stack([numbers[name] for name in USER_FEATURES], axis=1)  # (batch, USER_FEATURES)
-        chances = self._trait_chances(self._bag(places), history.vectors)
+        chances = self._trait_chances(self._bag(history.all_places), history.vectors)
         propensities = self._propensities(history.vectors, features, history.days_since_last)
         return {
             "vector": history.vectors,
@@ -54,17 +53,15 @@ class Portrait(tf.Module):
     def explain(
         self, event_item_ids: tf.Tensor, event_types: tf.Tensor, event_times_us: tf.Tensor, as_of_us: tf.Tensor, **numbers: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """For the most probable value of each trait and each propensity: the events and the features that raise it most.
-
-        Events are those that the encoder reads: where more are given, a trait's probability here can differ from `serve`, which counts all.
-        """
+        """For the most probable value of each trait and each propensity: the features that raise it most, and which of the events that the
+        encoder reads."""
         history = self.reader.read(event_item_ids, event_types, event_times_us, as_of_us)
         features = tf.stack([numbers[name] for name in USER_FEATURES], axis=1)
-        whole = self._trait_chances(self._bag(history.places), history.vectors)
+        whole = self._trait_chances(self._bag(history.all_places), history.vectors)
         likeliest = [tf.argmax(chances, axis=1) for chances in whole]  # (batch,) each
 
-        def answer(vectors: tf.Tensor, inputs: dict[str, tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
-            chances = self._trait_chances(self._bag(inputs["items"]), vectors)
+        def answer(vectors: tf.Tensor, rows: tf.Tensor, left_out: tf.Tensor) -> tf.Tensor:
+            chances = self._trait_chances(self._bag(history.places_without(rows, left_out)), vectors)
             best = [tf.gather(own, tf.gather(place, rows), batch_dims=1)[:, None] for own, place in zip(chances, likeliest, strict=True)]
             asked = self._propensities(vectors, tf.gather(features, rows), tf.gather(history.days_since_last, rows))
             return tf.concat([*best, asked], axis=1)

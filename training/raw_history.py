@@ -20,7 +20,8 @@ class ReadHistory:
 
     `inputs` of the encoder `(batch, length)`; `vectors` `(batch, dim)` of length 1, zeros without events; `states`
     `(batch, length, dim)` of length 1; `times` `(batch, length)` in microseconds; `raw_places` `(batch, length)` where each stood in the
-    raw arrays; `counts` `(batch,)`; `days_since_last` `(batch,)` float32, NaN without events.
+    raw arrays; `all_places` `(batch, steps)` the item places of all that was given, not only of the newest, 0 for no event; `counts`
+    `(batch,)`; `days_since_last` `(batch,)` float32, NaN without events.
     """
 
     inputs: dict[str, tf.Tensor]
@@ -29,13 +30,19 @@ class ReadHistory:
     states: tf.Tensor
     times: tf.Tensor
     raw_places: tf.Tensor
+    all_places: tf.Tensor
     counts: tf.Tensor
     days_since_last: tf.Tensor
 
     @property
     def places(self) -> tf.Tensor:
-        """Item places of the events, `(batch, length)`."""
+        """Item places of the newest events, `(batch, length)`."""
         return self.inputs["items"]
+
+    def places_without(self, rows: tf.Tensor, left_out: tf.Tensor) -> tf.Tensor:
+        """`all_places` of the histories `rows` `(n,)`, each without what stands at `left_out` `(n,)` in the raw arrays, -1 for all."""
+        places = tf.gather(self.all_places, rows)
+        return tf.where(tf.range(tf.shape(places)[1]) == left_out[:, None], 0, places)
 
 
 def lookup(keys: np.ndarray, values: np.ndarray, default: int) -> tf.lookup.StaticHashTable:
@@ -91,6 +98,7 @@ class HistoryReader(tf.Module):
             states,
             take(times),
             take(tf.cast(order, tf.int32)),
+            self.places_before(event_item_ids, event_times_us, as_of_us),
             kept,
             tf.where(counts > 0, days, np.nan),
         )

@@ -9,10 +9,11 @@ from training import explanations
 from training.encoder import TrainedEncoder
 from training.layers import RESERVED
 from training.raw_history import HistoryReader
+from training.recall import Recall
 
 
 class Recommender(tf.Module):
-    """Scores of all items from the portrait vector; a user without events gets the log-popularity of the items instead."""
+    """Scores of all items from the portrait vector and what the history recalls; the log-popularity of the items without events."""
 
     def __init__(self, encoder: TrainedEncoder) -> None:
         super().__init__()
@@ -20,6 +21,7 @@ class Recommender(tf.Module):
         self.item_vectors = tf.Variable(encoder.vectors_of_items / encoder.config.temperature, trainable=False)
         self.bias = tf.Variable(encoder.item_bias, trainable=False)
         self.popularity = tf.Variable(encoder.popularity, trainable=False)
+        self.recall = Recall(encoder.memory) if encoder.memory else None
         self.item_ids = tf.constant([*encoder.catalogue.item_ids, ""], tf.string)  # the last stands where no item is left
 
     def serve(
@@ -34,6 +36,8 @@ class Recommender(tf.Module):
         """`item_ids` and `scores`, `(batch, k)` by falling score, equal scores by catalogue order; '' and -inf where fewer are left."""
         history = self.reader.read(event_item_ids, event_types, event_times_us, as_of_us)
         scores = tf.matmul(history.vectors, self.item_vectors, transpose_b=True) + self.bias  # (batch, items)
+        if self.recall:
+            scores += self.recall.all_items(history.all_places)
         scores = tf.where(history.counts[:, None] > 0, scores, self.popularity)
         batch, items = tf.shape(scores)[0], scores.shape[1]
 
@@ -64,11 +68,14 @@ class Recommender(tf.Module):
         wanted = tf.gather(self.item_vectors, tf.maximum(places, 0))  # (batch, items, dim)
         bias, usual = (tf.gather(values, tf.maximum(places, 0)) for values in (self.bias, self.popularity))
 
-        def answer(vectors: tf.Tensor, _inputs: dict[str, tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
+        def answer(vectors: tf.Tensor, rows: tf.Tensor, left_out: tf.Tensor) -> tf.Tensor:
             scores = tf.einsum("nd,nid->ni", vectors, tf.gather(wanted, rows)) + tf.gather(bias, rows)
+            if self.recall:
+                scores += self.recall.wanted_items(history.places_without(rows, left_out), tf.gather(places, rows))
             return tf.where(tf.reduce_any(vectors != 0.0, axis=1, keepdims=True), scores, tf.gather(usual, rows))
 
-        scores, drivers, effects = explanations.drivers(self.reader, history, answer)
+        recalled = tf.reduce_sum(self.recall.by_event(history.places, places), axis=2) if self.recall else 0.0
+        scores, drivers, effects = explanations.drivers(self.reader, history, answer, recalled)
         is_known = (places >= 0)[..., None]
         drivers = tf.where(is_known, drivers, -1)
         return {

@@ -6,9 +6,11 @@ An item counts as seen once it stands in the history, but a target is never remo
 repetition is asked for.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +23,21 @@ class Questions:
 
     histories: Histories
     targets: np.ndarray
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Histories, and the item that each user chose next, `(users,)` str objects; seen items are removed before ranking, unless told."""
+
+    histories: Histories
+    targets: np.ndarray
+    removes_seen: bool = True
+    as_of_us: int | None = None  # when the next event is expected
+
+    def sampled(self, seed: int, most: int = 2500) -> Validation:
+        """`most` of the questions, drawn by seed, or all."""
+        asked = np.sort(np.random.default_rng(seed).permutation(len(self.targets))[:most])
+        return replace(self, histories=self.histories[asked], targets=self.targets[asked])
 
 
 @dataclass(frozen=True)
@@ -73,6 +90,34 @@ def time_split(histories: Histories, train_share: float = 0.8, repeats: bool = F
         validation_cut,
         test_cut,
     )
+
+
+#: Users who are kept from teaching in order to be asked: a share, no more than, and no fewer than it takes to learn anything.
+HELD_OUT, MOST_HELD_OUT, LEAST_HELD_OUT = 0.05, 1000, 50
+ASKED_STEPS = 5  # newest steps of a user that are asked
+
+
+def hold_out(histories: Histories, repeats: bool, seed: int) -> tuple[Histories, Validation | None]:
+    """Histories without some users drawn by seed, and their newest steps as questions; nobody is held out where too few could be asked.
+
+    A question's target is an item that is new to the user, or with `repeats` any item.
+    """
+    able = np.flatnonzero(histories.lengths > ASKED_STEPS)
+    count = min(MOST_HELD_OUT, int(len(able) * HELD_OUT))
+    if count < LEAST_HELD_OUT:
+        return histories, None
+    drawn = np.sort(np.random.default_rng(seed).permutation(able)[:count])
+    users, lengths, targets = [], [], []
+    for user in drawn:
+        items = histories.item_ids[user]
+        for step in range(len(items) - ASKED_STEPS, len(items)):
+            if repeats or items[step] not in items[:step]:
+                users.append(user)
+                lengths.append(step)
+                targets.append(items[step])
+    asked = _first(histories[np.array(users, np.int64)], np.array(lengths, np.int64))
+    rest = histories[np.setdiff1d(np.arange(len(histories)), drawn)]
+    return rest, Validation(asked, np.array(targets, object), removes_seen=not repeats)
 
 
 def targets_sha256(user_ids: Iterable[str], targets: Iterable[object]) -> str:

@@ -23,7 +23,8 @@ from training.catalogue import catalogue_from_items
 from training.checkpoints import Checkpoint
 from training.encoder import train_encoder_network
 from training.encoder_config import EncoderConfig
-from training.fitting import Validation, Watch
+from training.fitting import Watch
+from training.splits import Validation
 
 folder, kill_at = Path(sys.argv[1]), int(sys.argv[2])
 histories = make_histories({f"u{user}": walk(user, 4 + user % 6) for user in range(48)})

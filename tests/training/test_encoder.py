@@ -75,7 +75,8 @@ def test_a_seed_gives_the_same_numbers_and_another_seed_others(shop, catalogue):
 
 def test_training_stops_when_validation_stays_and_keeps_the_best_epoch(shop, catalogue):
     from training.encoder import train_encoder_network
-    from training.fitting import Validation, validation_ndcg
+    from training.fitting import validation_ndcg
+    from training.splits import Validation
 
     lines: list[str] = []
     validation = Validation(shop.without_last(1)[:20], np.array([items[-1] for items in shop.item_ids[:20]], object))
@@ -91,7 +92,7 @@ def test_a_shop_without_two_events_of_one_user_is_refused_with_what_came(catalog
     from training.encoder import train_encoder_network
 
     with pytest.raises(
-        ValueError, match=r"at least two events on items of the catalogue\. Received 2 users, 2 events, none of them such a pair"
+        ValueError, match=r"at least two events on items of the catalogue\. Received 2 users, 2 events on them, none of them such a pair"
     ):
         train_encoder_network(make_histories({"a": [1], "b": [2]}), catalogue, EncoderConfig(), 1)
 
