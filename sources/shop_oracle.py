@@ -117,7 +117,7 @@ class ShopOracle:
             joint = _trait_posterior(people, user)
             return joint.sum(axis=tuple({1, 2, 3} - {axis + 1}))[:, [known[axis].index(value) for value in values]]
 
-        chances = self._by_block(user_ids, len(values), one)
+        chances = self._by_block(user_ids, len(values), one) + _SMALLEST
         return chances / chances.sum(axis=1, keepdims=True)
 
     def outcomes(self, asked: Asked) -> np.ndarray:
@@ -159,11 +159,12 @@ class ShopOracle:
         return self._by_block(asked.user_ids, len(offers), one)
 
     def _by_block(self, user_ids: np.ndarray, width: int, one: Callable[[People, np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-        """`one(people, places among them, rows)` for some rows at a time, `(rows, width)`."""
+        """`one(people, places among them, rows)` for some rows at a time, `(rows, width)`; zeros for those who are not of this shop."""
         numbers, found = _numbers(user_ids, "u"), np.zeros((len(user_ids), width))
         firsts = np.array([self.world.first_user(block) for block in range(self.world.blocks)])
         block_of = np.searchsorted(firsts, numbers, side="right") - 1
-        for block in np.unique(block_of):
+        block_of[~self.knows(user_ids)] = -1
+        for block in np.unique(block_of[block_of >= 0]):
             if block not in self._people:
                 self._people[block] = people_of(self.world, int(block))
             own = np.flatnonzero(block_of == block)

@@ -43,11 +43,11 @@ def number_inputs(numbers: np.ndarray) -> dict[str, np.ndarray]:
 
 
 class SavedPredictor:
-    """A SavedModel folder that answers with numpy arrays; strings come back as str objects."""
+    """A SavedModel folder that answers with numpy arrays, by one of its signatures; strings come back as str objects."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, signature: str = SIGNATURE) -> None:
         self._model = tf.saved_model.load(str(path))  # kept: its variables live as long as it does
-        self._signature = self._model.signatures[SIGNATURE]
+        self._signature = self._model.signatures[signature]
         self.inputs = self._signature.structured_input_signature[1]
 
     def __call__(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
