@@ -10,11 +10,10 @@ import numpy as np
 from training.catalogue import Catalogue
 from training.histories import Histories
 from training.served import SavedPredictor, history_inputs, number_inputs
-from training.signatures import EXPLAIN
 from training.splits import Questions
 
 SHOWN_EVENTS, SHOWN_DRIVERS, SHOWN_ITEMS = 6, 3, 5
-LEAST = {"score": 0.01, "chance": 0.001}  # effects that would be shown as nothing
+LEAST = {"score": 0.01, "chance": 0.005}  # effects that would be shown as nothing
 DONE = {
     "view": "looked at",
     "favourite": "marked",
@@ -27,11 +26,12 @@ DONE = {
 
 @dataclass(frozen=True)
 class Said:
-    """One thing that the model says: in words, how likely, what turned out, and what drove it."""
+    """One thing that the model says: in words, how likely, what turned out (and whether that is what was said), and what drove it."""
 
     text: str
     chance: float | None = None
     outcome: str = ""
+    is_right: bool = False
     because: list[str] = field(default_factory=list)
 
 
@@ -63,7 +63,7 @@ def recommended(saved_model: Path, questions: Questions, top: np.ndarray, at_us:
     if not users:
         return []
     asked, items = questions.histories[users], top[users, :SHOWN_ITEMS]
-    found = SavedPredictor(saved_model, EXPLAIN)(history_inputs(asked, at_us) | {"item_ids": items})
+    found = SavedPredictor(saved_model).explaining()(history_inputs(asked, at_us) | {"item_ids": items})
     examples = []
     for place, user in enumerate(users):
         target = questions.targets[user]
@@ -71,6 +71,7 @@ def recommended(saved_model: Path, questions: Questions, top: np.ndarray, at_us:
             Said(
                 named(item, catalogue),
                 outcome="chosen next" if item == target else "",
+                is_right=item == target,
                 because=drivers_of(found, (place, number), catalogue, "score"),
             )
             for number, item in enumerate(items[place])
@@ -84,7 +85,7 @@ def recommended(saved_model: Path, questions: Questions, top: np.ndarray, at_us:
 
 
 def portrayed(
-    saved_model: Path,
+    served: SavedPredictor,
     histories: Histories,
     at_us: np.ndarray,
     numbers: np.ndarray,
@@ -98,7 +99,7 @@ def portrayed(
         return []
     asked = histories[users]
     inputs = history_inputs(asked, at_us[users]) | number_inputs(numbers[users])
-    answer, why = SavedPredictor(saved_model)(inputs), SavedPredictor(saved_model, EXPLAIN)(inputs)
+    answer, why = served(inputs), served.explaining()(inputs)
     examples = []
     for place, user in enumerate(asked.user_ids):
         says = []
@@ -109,11 +110,14 @@ def portrayed(
                 choice = answer["trait_choices"][place, number]
                 text = f"{_words(trait)}: {choice}" + (f" (most likely {value})" if choice != value else "")
                 known = declared.get((str(user), trait))
-                says.append(Said(text, float(why["probabilities"][place, number]), f"declared {known}" if known else "", because))
+                outcome = f"declared {known}" if known else ""
+                says.append(Said(text, float(why["probabilities"][place, number]), outcome, known == choice, because))
             elif np.isfinite(why["probabilities"][place, number]):
                 pairs = zip(why["driver_features"][place, number], why["feature_effects"][place, number], strict=True)
-                features = [f"{_words(name)} ({-100 * effect:+.0f} points without it)" for name, effect in pairs if name][:SHOWN_DRIVERS]
-                says.append(Said(_outcome(explained), float(why["probabilities"][place, number]), "", features + because[:1]))
+                features = [
+                    f"{_words(name)} ({_points(effect)} if not known)" for name, effect in pairs if name and effect >= LEAST["chance"]
+                ]
+                says.append(Said(_outcome(explained), float(why["probabilities"][place, number]), because=features[:2] + because[:1]))
         bars = list(
             zip(
                 answer["interest_categories"][place].tolist(),
@@ -133,8 +137,8 @@ def drivers_of(found: dict[str, np.ndarray], place: tuple[int, int], catalogue: 
     parts = (found[f"driver_{name}"][place] for name in ("item_ids", "types", "times_us", "effects"))
     for item, kind, at_us, effect in zip(*parts, strict=True):
         if item and effect >= LEAST[what]:
-            lost = f"{-100 * effect:+.1f} points" if what == "chance" else f"{-effect:+.2f}"
-            told.append(f"{_event(item, kind, at_us, catalogue)} ({what} {lost} without it)")
+            lost = _points(effect) if what == "chance" else f"score {-effect:+.2f}"
+            told.append(f"{_event(item, kind, at_us, catalogue)} ({lost} without it)")
     return told[:SHOWN_DRIVERS]
 
 
@@ -159,6 +163,11 @@ def _outcome(name: str) -> str:
     """`purchase_probability_7d` as `buys within 7 days`."""
     kind, _, days = name.split("_")
     return f"{'buys' if kind == 'purchase' else 'stays away'} {'within' if kind == 'purchase' else 'for'} {days.removesuffix('d')} days"
+
+
+def _points(effect: float) -> str:
+    """What a chance loses, in points of a hundred."""
+    return f"{-100 * effect:+.1f} points"
 
 
 def _words(name: str) -> str:

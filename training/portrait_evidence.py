@@ -56,7 +56,8 @@ class _Scores:
             samples = max(20, min(200, RESAMPLED_ROWS // len(truth)))
             values, drawn = metrics.resample(partial(_values, of, truth, own), len(truth), self.seed, samples)
             figures |= dict(zip(keys, values.tolist(), strict=True))
-            intervals |= {key: metrics.interval(values[place], drawn[:, place]) for place, key in enumerate(keys)}
+            ranges = {key: metrics.interval(values[place], drawn[:, place]) for place, key in enumerate(keys)}
+            intervals |= {key: found for key, found in ranges.items() if not key.endswith("ece")}  # which resampling raises by itself
 
 
 def outcomes_of(labels: pd.DataFrame) -> np.ndarray:
@@ -143,7 +144,7 @@ def portrait_evidence(
             ]
         },
         intervals=intervals,
-        examples=_examples(saved_model, test, held, histories, at_us, catalogue),
+        examples=_examples(models["portrait"], test, held, histories, at_us, catalogue),
         slices=slices,
         champion_path=published[1] if published else None,
     )
@@ -207,17 +208,19 @@ def _trait_chances(answer: dict[str, np.ndarray], rows: np.ndarray, trait: str, 
     return chances / chances.sum(1, keepdims=True)
 
 
-def _examples(saved_model: Path, test: Asked, held: pd.DataFrame, histories: Histories, at_us: int, catalogue: Catalogue) -> list[Example]:
+def _examples(
+    served: SavedPredictor, test: Asked, held: pd.DataFrame, histories: Histories, at_us: int, catalogue: Catalogue
+) -> list[Example]:
     """Portraits of users whose declarations the heads did not see, at the evaluated label time if anybody was asked then."""
     known = {(str(user), str(trait)): str(value) for user, trait, value in held[["user_id", "trait", "value"]].itertuples(index=False)}
     unseen = set(held["user_id"])
     if len(test.labels):
         rows = np.flatnonzero(test.labels["user_id"].isin(unseen).to_numpy())
         chosen = test[rows] if len(rows) else test
-        return portrayed(saved_model, chosen.histories, chosen.at_us, chosen.numbers, known, catalogue)
+        return portrayed(served, chosen.histories, chosen.at_us, chosen.numbers, known, catalogue)
     rows = np.flatnonzero(np.isin(histories.user_ids.astype(str), list(unseen)))
     numbers = np.full((len(rows), len(USER_FEATURES)), np.nan, np.float32)
-    return portrayed(saved_model, histories[rows], np.full(len(rows), at_us), numbers, known, catalogue)
+    return portrayed(served, histories[rows], np.full(len(rows), at_us), numbers, known, catalogue)
 
 
 def _short(outcome: str) -> str:

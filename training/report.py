@@ -12,10 +12,12 @@ from markupsafe import Markup
 
 from training import report_plots
 from training.metrics import Interval
-from training.report_words import meaning
+from training.report_words import MEANINGS, figure_of
 
 if TYPE_CHECKING:
     from training.examples import Example
+
+TABLE_ONLY = ("accuracy", "logloss", "ece", "auuc")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Report:
 def write_report(path: Path, report: Report) -> Path:
     """Write the report to `path`, and return it."""
     page = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    page.filters |= {"value": _value, "span": _span, "cell": _cell, "percent": _percent, "meaning": meaning}
+    page.filters |= {"value": _value, "span": _span, "cell": _cell, "percent": _percent}
     others = {}
     if report.calibration:
         others["Probabilities against what happened"] = report_plots.calibration(report.calibration)
@@ -60,19 +62,23 @@ def write_report(path: Path, report: Report) -> Path:
     if report.curves:
         others["Training"] = report_plots.training_curves(report.curves)
     names = list(dict.fromkeys(name for values in report.metrics.values() for name in values))
+    meanings = {figure: MEANINGS[figure] for figure in dict.fromkeys(map(figure_of, names)) if figure}
     plots = {
         "intervals": [Markup(panel) for panel in report_plots.intervals(_with_ranges(report.metrics))],
         "others": {heading: [Markup(panel) for panel in panels] for heading, panels in others.items()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page.get_template("report.html.jinja").render(report=report, names=names, plots=plots), encoding="utf-8")
+    path.write_text(
+        page.get_template("report.html.jinja").render(report=report, names=names, meanings=meanings, plots=plots), encoding="utf-8"
+    )
     return path
 
 
 def _with_ranges(metrics: Mapping[str, Mapping[str, float | Interval]]) -> dict[str, dict[str, float | Interval]]:
-    """The metrics of which some model has an interval: the others are in the table, and a plot would show no more."""
+    """The metrics to plot: those of which some model has an interval, and one of each kind; the others are in the table."""
     ranged = {name for values in metrics.values() for name, value in values.items() if isinstance(value, dict)}
-    return {model: {name: value for name, value in values.items() if name in ranged} for model, values in metrics.items()}
+    plotted = {name for name in ranged if figure_of(name) not in TABLE_ONLY}
+    return {model: {name: value for name, value in values.items() if name in plotted} for model, values in metrics.items()}
 
 
 def _value(value: float | Interval) -> str:

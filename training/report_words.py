@@ -50,9 +50,9 @@ MEANINGS = {
 }
 
 
-def meaning(metric: str) -> str:
-    """What `metric` means, '' where nobody said."""
-    return next((MEANINGS[name] for name in sorted(MEANINGS, key=len, reverse=True) if metric.endswith(name)), "")
+def figure_of(metric: str) -> str:
+    """The figure of MEANINGS that `metric` is, `auc` for `gender auc`; '' where nobody said what it means."""
+    return next((name for name in sorted(MEANINGS, key=len, reverse=True) if metric.endswith(name)), "")
 
 
 def summary(
@@ -62,20 +62,22 @@ def summary(
     rows: int,
     metrics: Mapping[str, Mapping[str, float]],
     baseline: str,
+    metric: str,
     step_to_champion: Interval | None = None,
     confusions: Mapping[str, tuple[Sequence[str], np.ndarray]] | None = None,
     ways: Mapping[str, Mapping[str, float]] | None = None,
 ) -> list[str]:
     """Sentences: what the model is for, what it does, how it stands to the simple method, to the truth and to the model in use, verdict.
 
-    `metrics` maps a model's name to its figures, the run's own first; `confusions` are those of `metrics.confusion` by trait.
+    `metrics` maps a model's name to its figures, the run's own first, and `metric` is the main one; `confusions` holds values and
+    `metrics.confusion` by trait.
     """
     own, base = next(iter(metrics.values()), {}), metrics.get(baseline, {})
     told = {"recommender": _recommended, "portrait": _portrayed, "uplift": _moved}[model](own, base, rows, confusions or {})
     return [
         PURPOSE[model],
         *told,
-        *_of_the_way(model, BASELINES.get(baseline, baseline), ways or {}),
+        *_of_the_way(metric, baseline, ways or {}),
         _beside_champion(step_to_champion),
         _verdict(promoted, rule),
     ]
@@ -94,9 +96,11 @@ def _portrayed(
 ) -> list[str]:
     told = []
     for trait, (_, counts) in confusions.items():
-        said = int(counts[:, :-1].sum())
-        if said:
-            right, name = np.trace(counts[:, :-1]) / said, trait.replace("_", " ")
+        said, name = int(counts[:, :-1].sum()), trait.replace("_", " ")
+        if not said:
+            told.append(f"It names nobody's {name}: no answer is certain enough.")
+        else:
+            right = np.trace(counts[:, :-1]) / said
             named = f"It names the {name} of {_percent(said / counts.sum())} of customers and is right for {_percent(right)} of these"
             told.append(f"{named}; the others it calls unknown.")
     area = own.get("purchase_30d auc", float("nan"))
@@ -114,14 +118,15 @@ def _moved(own: Mapping[str, float], base: Mapping[str, float], rows: int, _: ob
     return [f"{of}; sent to anybody, {100 * average:.1f} more of 100. {rows:,} customers of past campaigns were asked about."]
 
 
-def _of_the_way(model: str, baseline: str, ways: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """The recommender's NDCG and the others' mean over what can be compared."""
-    shares = [value for value in next(iter(ways.values()), {}).values() if np.isfinite(value)]
-    if not shares:
+def _of_the_way(metric: str, baseline: str, ways: Mapping[str, Mapping[str, float]]) -> list[str]:
+    share = next(iter(ways.values()), {}).get(metric, float("nan"))
+    if not np.isfinite(share):
         return []
-    share = ways[next(iter(ways))].get("NDCG@10", np.mean(shares)) if model == "recommender" else np.mean(shares)
     known = "This shop is simulated, so the best answers are known; they need every customer's true taste, which no model can see."
-    return [f"{known} Between {baseline} (0 %) and these answers (100 %) the model stands at {_percent(float(share))}."]
+    simple = BASELINES.get(baseline, baseline)
+    if share <= 0:
+        return [f"{known} The model does not get nearer to them than {simple}."]
+    return [f"{known} Between {simple} (0 %) and these answers (100 %) the model stands at {_percent(float(share))}."]
 
 
 def _beside_champion(step: Interval | None) -> str:

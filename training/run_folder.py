@@ -190,7 +190,7 @@ def conclude(
     figures = asdict(verdict) | {"promoted": promoted, "reason": reason}
     (draft / "verdict.json").write_text(json.dumps(_finite(figures), indent=1, default=str))
     (draft / "metrics.json").write_text(json.dumps(_finite(evidence.metrics), indent=1))
-    baseline = gate_of(model).baseline
+    baseline, metric = gate_of(model).baseline, gate_of(model).metric
     of_the_way = ways(evidence.metrics, baseline)
     step = verdict.figures.get("difference_to_champion")
     rule = verdict.rule if promoted or not verdict.promoted else "asked_not_to"
@@ -201,7 +201,7 @@ def conclude(
         reason=reason,
         metrics=_with_intervals(evidence),
         provenance={**provenance, **params},
-        summary=summary(model, promoted, rule, evidence.rows, evidence.metrics, baseline, step, evidence.confusions, of_the_way),
+        summary=summary(model, promoted, rule, evidence.rows, evidence.metrics, baseline, metric, step, evidence.confusions, of_the_way),
         baseline=baseline,
         ways=of_the_way,
         champion=_beside_champion(verdict.figures),
@@ -229,7 +229,11 @@ def conclude(
 
 
 def _with_intervals(evidence: Evidence) -> dict[str, dict[str, Any]]:
-    return {model: {**figures, **evidence.intervals.get(model, {})} for model, figures in evidence.metrics.items()}
+    """The figures as intervals where there are some, the oracle last."""
+    from training.oracle import ORACLE
+
+    models = sorted(evidence.metrics, key=lambda name: name == ORACLE)
+    return {model: {**evidence.metrics[model], **evidence.intervals.get(model, {})} for model in models}
 
 
 def _beside_champion(figures: Mapping[str, Any]) -> list[dict[str, object]]:

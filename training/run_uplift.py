@@ -116,9 +116,11 @@ def _by_fifth(predicted: np.ndarray, outcome: np.ndarray, treatment: np.ndarray,
         for number, fifth in enumerate(np.array_split(order, 5)):
             is_treated = treatment[fifth] == offer
             if is_treated.any() and not is_treated.all():
-                seen = outcome[fifth][is_treated].mean() - outcome[fifth][~is_treated].mean()
+                treated, control = outcome[fifth][is_treated], outcome[fifth][~is_treated]
+                seen = float(treated.mean() - control.mean())
+                width = 1.96 * float(np.sqrt(treated.var() / len(treated) + control.var() / len(control)))
                 row = {"offer": offer, "fifth": number + 1, "users": len(fifth), "predicted": float(predicted[fifth, place].mean())}
-                found.append({**row, "seen": float(seen)})
+                found.append({**row, "seen": seen, "95 % range": [seen - width, seen + width]})
     return found
 
 

@@ -11,7 +11,7 @@ from training import gate
 from training.examples import Example, Said
 from training.metrics import confusion
 from training.report import Report, write_report
-from training.report_words import MEANINGS, RULES, meaning, summary
+from training.report_words import RULES, figure_of, summary
 
 EVIL = "<script>alert('x')</script>"
 
@@ -30,6 +30,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
                 "NDCG@10": {"mean": 0.25, "low": 0.21, "high": 0.29},
                 "HR@10": {"mean": 0.41, "low": 0.36, "high": 0.46},
             },
+            "oracle": {"NDCG@10": 0.4167},
             "popularity": {"NDCG@10": {"mean": 0.15, "low": 0.12, "high": 0.18}, "HR@10": 0.31},
         },
         provenance={"seed": 7, "git": EVIL, "window": ["2024-01-01", "2024-04-01"]},
@@ -46,7 +47,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
                 "u7",
                 f"3 events {EVIL}",
                 ["looked at Lamp, 3 Mar"],
-                [Said("Rug", 0.25, "chosen next", ["bought Mat, 1 Mar"])],
+                [Said("Rug", 0.25, "chosen next", True, ["bought Mat, 1 Mar"])],
                 [("Home", 0.7, float("nan"))],
             )
         ],
@@ -96,7 +97,7 @@ def test_a_confusion_cell_holds_its_count_and_its_share_of_the_true_value(page: 
     cells = re.findall(
         r'<td style="background: color-mix\(in srgb, var\((--\w+)\) (\d+)\.0%, transparent\)">(\d+) <small>(\d+ %)</small>', page
     )
-    assert cells[:3] == [("--good", "36", "6", "60 %"), ("--soft", "6", "1", "10 %"), ("--soft", "18", "3", "30 %")]
+    assert cells[:3] == [("--good", "27", "6", "60 %"), ("--soft", "4", "1", "10 %"), ("--soft", "14", "3", "30 %")]
     assert cells[3:] == [("--soft", "0", "0", "0 %"), ("--good", "0", "0", "0 %"), ("--soft", "0", "0", "0 %")]
 
 
@@ -128,11 +129,15 @@ def test_confusion_counts_every_row_of_a_known_value_and_what_is_not_said_is_unk
     assert confusion(truth, said, ["f", "m"]).tolist() == [[1, 1, 1], [0, 1, 1]]
 
 
-def test_every_rule_of_the_gate_has_words_and_the_longest_ending_gives_a_meaning():
+def test_every_rule_of_the_gate_has_words_and_the_longest_ending_tells_the_figure():
     assert set(gate.RULES) | {"not_measurable", "nobody_promoted", "not_better", "asked_not_to"} == set(RULES)
-    assert meaning("gender logloss") == MEANINGS["logloss"]
-    assert meaning("negative logloss") == MEANINGS["negative logloss"]
-    assert meaning("something else") == ""
+    assert [figure_of(name) for name in ("gender logloss", "negative logloss", "churn_7d auc", "qini")] == [
+        "logloss",
+        "negative logloss",
+        "auc",
+        "qini",
+    ]
+    assert figure_of("something else") == ""
 
 
 def test_the_summary_says_in_words_what_the_figures_say():
@@ -144,6 +149,7 @@ def test_the_summary_says_in_words_what_the_figures_say():
         1200,
         figures,
         "popularity",
+        "NDCG@10",
         {"mean": 0.01, "low": -0.01, "high": 0.03},
         None,
         {"recommender": {"HR@10": 0.9, "NDCG@10": 0.4}},
@@ -154,8 +160,13 @@ def test_the_summary_says_in_words_what_the_figures_say():
     assert "about as well as the model in use" in told[3]
     assert told[4] == "It does not go into use, because it is not better than the model in use by more than chance explains."
 
+    counts = {"team": (["a", "b"], np.array([[0, 0, 3], [0, 0, 4]]))}
+    told = summary("portrait", True, "better", 7, {"portrait": {}}, "base rate", "negative logloss", None, counts)
+    assert told[1] == "It names nobody's team: no answer is certain enough."
     counts = {"age_band": (["young", "old"], np.array([[6, 2, 2], [1, 7, 2]]))}
-    told = summary("portrait", True, "first_model", 20, {"portrait": {"purchase_30d auc": 0.81}}, "base rate", None, counts)
+    told = summary(
+        "portrait", True, "first_model", 20, {"portrait": {"purchase_30d auc": 0.81}}, "base rate", "negative logloss", None, counts
+    )
     assert told[1] == "It names the age band of 80 % of customers and is right for 81 % of these; the others it calls unknown."
     assert "it gives the buyer the higher chance 81 % of the time" in told[2]
     assert told[3:] == [
@@ -169,7 +180,11 @@ def test_the_summary_says_in_words_what_the_figures_say():
         500,
         {"uplift": {"uplift@30%": 0.12}, "random": {"uplift@30%": 0.05}},
         "random",
+        "qini",
         {"mean": 1, "low": 0.5, "high": 2},
+        None,
+        {"uplift": {"uplift@30%": 0.3, "qini": -0.1}},
     )
     assert "brings 12.0 more of 100 customers; sent to anybody, 5.0 more of 100" in told[1]
-    assert "does better than the model in use" in told[2]
+    assert "The model does not get nearer to them than drawing lots." in told[2]
+    assert "does better than the model in use" in told[3]
