@@ -63,7 +63,7 @@ class Settings(BaseSettings):
 
     @property
     def truth_dir(self) -> Path:
-        """What the simulated shop drew behind its records; only tests and benchmarks may read it."""
+        """What the simulated shop drew behind its records; only tests, benchmarks and `training/oracle.py` may read it."""
         return self.home / "truth"
 
     @property

@@ -82,7 +82,8 @@ def figure(value: Any) -> str:
 def section(name: str, result: dict[str, Any]) -> str:
     """One run as Markdown: what was asked, the figures beside the baselines', and how to repeat it."""
     title, arguments = RUNS[name]
-    rows = {"Portrait": result["metrics"], **result["baselines"]}
+    oracle = {"oracle (knows the true chances)": result["oracle"]} if "oracle" in result else {}
+    rows = {"Portrait": result["metrics"], **result["baselines"], **oracle}
     keys = [key for key in result["metrics"] if any(row.get(key) is not None for row in rows.values())]
     lines = ["| | " + " | ".join(keys) + " |", "| --- |" + " --- |" * len(keys)]
     lines += [f"| {who} | " + " | ".join(figure(row.get(key)) for key in keys) + " |" for who, row in rows.items()]
@@ -119,11 +120,14 @@ def over_seeds(name: str, keys: list[str]) -> list[str]:
 
 
 def more(result: dict[str, Any], keys: list[str]) -> list[str]:
-    """What else a run measured: paired differences to the baselines, and slices."""
+    """What else a run measured: paired differences to the baselines, how far from the oracle, and slices."""
     lines = []
     if differences := result.get("differences"):
         told = [f"{name} {signed(row[keys[-1]])}" for name, row in differences.items()]
         lines += [f"Portrait less baseline on the same users, {keys[-1]}: {'; '.join(told)}.", ""]
+    if ways := result.get("ways"):
+        told = [f"{'Portrait' if name == 'portrait' else name} {100 * row[keys[-1]]:.0f} %" for name, row in ways.items()]
+        lines += [f"Of the way from popularity to the oracle, {keys[-1]}: {'; '.join(told)}.", ""]
     if slices := result.get("slices"):
         names = ["portrait", *result["baselines"]]
         lines += [

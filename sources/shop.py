@@ -5,8 +5,8 @@ are simulated in blocks, each by itself (`shop_block`), and streamed to Parquet:
 block. The same seed and options give the same bytes, whatever the number of processes.
 
 A row becomes known (`ds`) on the day it is received; what was there before the window becomes known on its first day; rows that would be
-received after the window are not delivered. What was drawn behind the records goes to `truth/`, beside the landing folder: tests and
-benchmarks read it, nothing else may.
+received after the window are not delivered. What was drawn behind the records goes to `truth/`, beside the landing folder: tests,
+benchmarks and `training/oracle.py` read it, nothing else may.
 """
 
 import json
@@ -14,7 +14,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import partial
 from multiprocessing import current_process
@@ -83,8 +83,21 @@ def check_options(options: dict[str, Any]) -> None:
 def stream(seed: int, options: dict[str, Any], landing_dir: Path, whole: Collection[str]) -> Counts:
     """Writes the shop of that seed and size, and its truth beside the landing folder; yields (rows, first day, last day) by table."""
     chosen = ShopOptions.of(options)
+    world = world_of(seed, chosen)
+    truth_dir = landing_dir.parent / "truth"
+    with staging(landing_dir) as staged:
+        parts = [write_catalogue(world, staged), *_simulated(world, staged, chosen.workers)]
+        _write_truth(staged / "truth", truth_dir, [dirt for _, dirt in parts])
+        made = {"seed": seed, **asdict(replace(chosen, workers=1))}  # what it takes to make the same shop again
+        (truth_dir / "shop.json").write_text(json.dumps(made, indent=2, default=date.isoformat) + "\n")
+        put_in_place(staged / "landing", landing_dir, whole)
+    return merge_counts(counts for counts, _ in parts)
+
+
+def world_of(seed: int, chosen: ShopOptions) -> World:
+    """What all customers of that shop share."""
     end_day = day_number(chosen.end) + 1
-    world = make_world(
+    return make_world(
         seed,
         (end_day - chosen.days) * DAY,
         end_day * DAY,
@@ -94,11 +107,6 @@ def stream(seed: int, options: dict[str, Any], landing_dir: Path, whole: Collect
         chosen.events_per_user,
         chosen.dirt,
     )
-    with staging(landing_dir) as staged:
-        parts = [write_catalogue(world, staged), *_simulated(world, staged, chosen.workers)]
-        _write_truth(staged / "truth", landing_dir.parent / "truth", [dirt for _, dirt in parts])
-        put_in_place(staged / "landing", landing_dir, whole)
-    return merge_counts(counts for counts, _ in parts)
 
 
 def _simulated(world: World, staged: Path, workers: int) -> Iterator[tuple[Counts, dict[str, dict[str, int]]]]:

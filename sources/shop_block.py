@@ -18,7 +18,16 @@ from sources.shop_campaigns import CAMPAIGNS, campaign_truth, exposures_table, r
 from sources.shop_catalogue import BRANDS_A_TOP, STYLES, TOPS, Catalogue, attributes_table, brand_names, items_table, make_catalogue
 from sources.shop_credit import applications_table, credit_truth, make_applications
 from sources.shop_dirt import SHARE_LATE, Delivered, spoil
-from sources.shop_fraud import bot_events, chargebacks_table, choose_suspects, fraud_events, fraud_truth, make_orders, orders_table
+from sources.shop_fraud import (
+    Suspects,
+    bot_events,
+    chargebacks_table,
+    choose_suspects,
+    fraud_events,
+    fraud_truth,
+    make_orders,
+    orders_table,
+)
 from sources.shop_funnel import aftermath, next_session, reorders, simulate_visits
 from sources.shop_ids import BLOCK_NUMBERS, item_ids, numbered, user_ids
 from sources.shop_people import AGE_BANDS, CITY_TIER, GENDERS, TIERS, People, make_people, taste_shares, traits_table, users_table
@@ -79,6 +88,18 @@ def write_block(world: World, staged: Path, block: int) -> tuple[Counts, dict[st
     return _write(world, block, rngs["dirt"], tables, staged)
 
 
+def settle(world: World, block: int, rngs: dict[str, np.random.Generator]) -> tuple[People, Suspects]:
+    """The block's customers, and which of them are not what they seem."""
+    first = world.first_user(block)
+    people = make_people(rngs["people"], first, world.first_user(block + 1) - first, world.start, world.end)
+    return choose_suspects(rngs["suspects"], people, world.start, world.end)
+
+
+def people_of(world: World, block: int) -> People:
+    """The block's customers once more, without what they do."""
+    return settle(world, block, _rngs(world.seed, block))[0]
+
+
 def _rngs(seed: int, block: int) -> dict[str, np.random.Generator]:
     """A stream of random numbers for every part of a block."""
     seeds = np.random.SeedSequence(seed, spawn_key=(block + 1,)).spawn(len(_PARTS))
@@ -88,8 +109,7 @@ def _rngs(seed: int, block: int) -> dict[str, np.random.Generator]:
 def _simulated(world: World, block: int, rngs: dict[str, np.random.Generator]) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
     """Landing tables (with `ds`) and the truth of a block."""
     first, start, end, catalogue = world.first_user(block), world.start, world.end, world.catalogue
-    people = make_people(rngs["people"], first, world.first_user(block + 1) - first, start, end)
-    people, suspects = choose_suspects(rngs["suspects"], people, start, end)
+    people, suspects = settle(world, block, rngs)
 
     visits = plan_visits(rngs["visits"], people, start, end, world.events_per_user * len(people))
     events = simulate_visits(rngs["visits"], visits, catalogue, people, start, end)

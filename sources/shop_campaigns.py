@@ -28,6 +28,7 @@ from sources.shop_people import CHANNELS, People
 from sources.shop_visits import make_visits
 
 OUTCOME_DAYS = 14
+EAGER = 1.2  # added to the log odds of cart and paying in a visit that an offer adds
 SHARE_ASSIGNED = 0.8 / 0.9  # of those who agreed to offers (90 %): 80 % of all
 SEGMENTS = np.array(["persuadable", "sure_thing", "lost_cause", "sleeping_dog", "other"])
 OFFERS = ("control", "discount", "free_shipping", "gift")
@@ -115,7 +116,7 @@ def run_campaign(
             at = assigned_at[comes] + rng.integers(2 * HOUR, 8 * DAY, len(comes))
             first = max(next_session(part) for part in (events, *added))
             visits = make_visits(user[comes], at, np.zeros(len(comes), bool), first)
-            extra = simulate_visits(rng, visits, catalogue, people, start, end, eager=1.2)
+            extra = simulate_visits(rng, visits, catalogue, people, start, end, eager=EAGER)
         for kind, outcome in ((VIEW, visited), (PURCHASE, converted)):
             outcome[owner[stays & (events["type"] == kind)], number] = 1
             outcome[place[extra["user"][extra["type"] == kind]], number] = 1

@@ -8,6 +8,8 @@ from sources.shop_people import People
 from sources.shop_visits import CHUNK, appeal, browse, odds
 
 VIEW, FAVOURITE, CART, PURCHASE, RETURN, RATE = range(6)
+SHARE_REORDERED, SHARE_RATED = 0.35, 0.25  # of purchases
+REORDERED_AFTER, RETURNED_AFTER, RATED_AFTER = (15, 35), (3, 20), (4, 15)  # days
 EVENT = np.dtype(
     [
         ("at", "i8"),  # microseconds since 1970 UTC
@@ -23,6 +25,21 @@ EVENT = np.dtype(
     ],
     align=True,
 )
+
+
+def cart_chance(liking: np.ndarray, buying: np.ndarray, eager: float = 0.0) -> np.ndarray:
+    """How likely an item looked at is to be put into the cart."""
+    return odds(-2.1 + 0.7 * liking + buying + eager)
+
+
+def pay_chance(buying: np.ndarray, eager: float = 0.0) -> np.ndarray:
+    """How likely a cart is to be paid."""
+    return odds(-0.3 + buying + eager)
+
+
+def return_chance(top: np.ndarray, impulse: np.ndarray, suits: np.ndarray) -> np.ndarray:
+    """How likely a purchase of the top category `top` is to be sent back."""
+    return odds(-3.2 + 0.9 * (top < 2) + 0.5 * impulse - 0.3 * suits)
 
 
 def simulate_visits(
@@ -49,13 +66,13 @@ def _funnel(
     user = views["user"].astype(np.int64)
     liking = appeal(views["item"], user, catalogue, people)
     favourites = views[rng.random(len(views), np.float32) < odds(-3.2 + 0.6 * liking)]
-    carted = rng.random(len(views), np.float32) < odds(-2.1 + 0.7 * liking + people.buying[user] + eager)
+    carted = rng.random(len(views), np.float32) < cart_chance(liking, people.buying[user], eager)
     carts = views[carted]
     carts["type"], favourites["type"] = CART, FAVOURITE
     carts["at"] += 5 * SECOND
     favourites["at"] += 3 * SECOND
 
-    pays = rng.random(len(visits)) < odds(-0.3 + people.buying[visits["user"]] + eager)
+    pays = rng.random(len(visits)) < pay_chance(people.buying[visits["user"]], eager)
     bought = pays[visit[carted]]
     purchases = carts[bought]
     end = np.zeros(len(visits), np.int64)
@@ -85,8 +102,8 @@ def straight_orders(
 def reorders(rng: np.random.Generator, events: np.ndarray, catalogue: Catalogue, end: int) -> np.ndarray:
     """Consumables bought again: one purchase in three of them, 15 to 35 days later."""
     bought = events[(events["type"] == PURCHASE) & ~events["guest"]]
-    bought = bought[(rng.random(len(bought)) < 0.35) & np.isin(catalogue.top[bought["item"]], CONSUMABLE_TOPS)]
-    at = bought["at"] + rng.integers(15 * DAY, 35 * DAY, len(bought))
+    bought = bought[(rng.random(len(bought)) < SHARE_REORDERED) & np.isin(catalogue.top[bought["item"]], CONSUMABLE_TOPS)]
+    at = bought["at"] + rng.integers(REORDERED_AFTER[0] * DAY, REORDERED_AFTER[1] * DAY, len(bought))
     again, at = bought[at < end], at[at < end]
     return straight_orders(again["user"], at, again["item"], again["cents"], again["quantity"], next_session(events))
 
@@ -99,15 +116,15 @@ def aftermath(rng: np.random.Generator, events: np.ndarray, catalogue: Catalogue
     bought = events[events["type"] == PURCHASE]
     user = bought["user"].astype(np.int64)
     suits = appeal(bought["item"], user, catalogue, people)
-    chance = odds(-3.2 + 0.9 * (catalogue.top[bought["item"]] < 2) + 0.5 * people.impulse[user] - 0.3 * suits)
+    chance = return_chance(catalogue.top[bought["item"]], people.impulse[user], suits)
     returns = bought[rng.random(len(bought)) < chance]
     returns["type"] = RETURN
-    returns["at"] += rng.integers(3 * DAY, 20 * DAY, len(returns))
+    returns["at"] += rng.integers(RETURNED_AFTER[0] * DAY, RETURNED_AFTER[1] * DAY, len(returns))
 
-    rates = (rng.random(len(bought)) < 0.25) & ~bought["guest"]
+    rates = (rng.random(len(bought)) < SHARE_RATED) & ~bought["guest"]
     ratings = bought[rates]
     ratings["type"], ratings["cents"], ratings["quantity"] = RATE, 0, 0
-    ratings["at"] += rng.integers(4 * DAY, 15 * DAY, len(ratings))
+    ratings["at"] += rng.integers(RATED_AFTER[0] * DAY, RATED_AFTER[1] * DAY, len(ratings))
     ratings["rating"] = np.clip(np.rint(3.2 + 0.8 * suits[rates] + rng.normal(0, 0.6, len(ratings))), 1, 5)
     later = np.concatenate([returns, ratings])
     later["session"] = -1

@@ -24,10 +24,15 @@ CITY_TIER = np.repeat([0, 1, 2], 4)  # capitals, large towns, small towns
 CHANNELS = np.array(["web", "phone", "app"])
 SHARE_ABRUPT = 0.2
 SHARE_DECLARED = 0.4
+SHARE_MALE = 0.47
+AGE_SHARES = (0.17, 0.27, 0.23, 0.18, 0.15)
+CITY_SHARES = (0.15, 0.1, 0.1, 0.05, 0.12, 0.06, 0.09, 0.08, 0.06, 0.05, 0.07, 0.07)
+#: Standard deviations of a customer's own taste: for top categories, of an abrupt change there, for narrow categories, for price levels.
+TOP_NOISE, ABRUPT_NOISE, LEAF_NOISE, PRICE_NOISE = 0.8, 1.6, 1.3, 0.35
 
 # added to the log taste for each top category (TOPS): Women, Men, Electronics, Home, Beauty, Sports, Children, Groceries
-_GENDER_TASTE = np.array([[1.3, -1.0, -0.5, 0.3, 1.1, -0.2, 0.3, 0.1], [-1.5, 1.2, 0.8, -0.1, -1.2, 0.4, -0.2, 0.0]])
-_AGE_TASTE = np.array(
+GENDER_TASTE = np.array([[1.3, -1.0, -0.5, 0.3, 1.1, -0.2, 0.3, 0.1], [-1.5, 1.2, 0.8, -0.1, -1.2, 0.4, -0.2, 0.0]])
+AGE_TASTE = np.array(
     [
         [0.8, 0.7, 1.3, -1.3, 0.8, 0.5, -1.8, -0.8],
         [0.5, 0.4, 0.6, 0.1, 0.4, 0.5, 0.2, -0.2],
@@ -36,7 +41,7 @@ _AGE_TASTE = np.array(
         [-0.6, -0.5, -1.2, 1.3, -0.4, -1.0, -0.4, 1.4],
     ]
 )
-_TIER_TASTE = np.array(
+TIER_TASTE = np.array(
     [[0.7, 0.4, 0.8, -0.9, 0.5, -0.7, -0.4, -1.1], [0.0] * 8, [-0.7, -0.4, -0.8, 1.0, -0.5, 0.9, 0.5, 1.1]],
 )
 
@@ -77,9 +82,9 @@ class People:
 
 def make_people(rng: np.random.Generator, first: int, users: int, start: int, end: int) -> People:
     """`users` customers, 60 % of them registered in the two years before `start`; a fifth changes abruptly, 6 % never come."""
-    gender = (rng.random(users) < 0.47).astype(int)
-    age = rng.choice(len(AGE_BANDS), users, p=[0.17, 0.27, 0.23, 0.18, 0.15])
-    city = rng.choice(len(CITIES), users, p=[0.15, 0.1, 0.1, 0.05, 0.12, 0.06, 0.09, 0.08, 0.06, 0.05, 0.07, 0.07])
+    gender = (rng.random(users) < SHARE_MALE).astype(int)
+    age = rng.choice(len(AGE_BANDS), users, p=AGE_SHARES)
+    city = rng.choice(len(CITIES), users, p=CITY_SHARES)
     registered = np.where(rng.random(users) < 0.6, start - rng.integers(0, 730 * DAY, users), rng.integers(start, end, users))
     stays = rng.random(users) < 0.75
     left = np.where(stays, end, rng.integers(np.minimum(np.maximum(registered, start) + DAY // 2, end - 1), end, users))
@@ -97,7 +102,7 @@ def make_people(rng: np.random.Generator, first: int, users: int, start: int, en
         changes_at=rng.integers(start + (end - start) // 4, end - (end - start) // 4, users),
         brand_taste=rng.normal(0, 0.9, (users, len(TOPS) * BRANDS_A_TOP)).astype(np.float32),
         style_taste=rng.normal(0, 0.7, (users, len(STYLES))).astype(np.float32),
-        price_taste=(0.12 * (age - 1.5) + 0.25 * (1 - CITY_TIER[city]) + rng.normal(0, 0.35, users)).astype(np.float32),
+        price_taste=(price_middle(age, CITY_TIER[city]) + rng.normal(0, PRICE_NOISE, users)).astype(np.float32),
         buying=rng.normal(0, 0.7, users).astype(np.float32),
         impulse=rng.normal(0, 1, users).astype(np.float32),
         channel=rng.choice(len(CHANNELS), users, p=[0.45, 0.3, 0.25]),
@@ -105,15 +110,20 @@ def make_people(rng: np.random.Generator, first: int, users: int, start: int, en
     )
 
 
+def price_middle(age: np.ndarray, tier: np.ndarray) -> np.ndarray:
+    """The price level that customers of an age band and a city tier like best on average."""
+    return 0.12 * (age - 1.5) + 0.25 * (1 - tier)
+
+
 def _leaf_chances(rng: np.random.Generator, gender: np.ndarray, age: np.ndarray, tier: np.ndarray, is_abrupt: np.ndarray) -> np.ndarray:
     """Cumulative tastes `(2, users, leaves)`, float32, last column 1."""
     users = len(gender)
-    traits = _GENDER_TASTE[gender] + _AGE_TASTE[age] + _TIER_TASTE[tier]
-    noise = rng.normal(0, 0.8, (users, len(TOPS)))
-    leaf_noise = rng.normal(0, 1.3, (users, len(PATHS)))
+    traits = GENDER_TASTE[gender] + AGE_TASTE[age] + TIER_TASTE[tier]
+    noise = rng.normal(0, TOP_NOISE, (users, len(TOPS)))
+    leaf_noise = rng.normal(0, LEAF_NOISE, (users, len(PATHS)))
     first = (traits + noise)[:, LEAF_TOP] + leaf_noise
     slow = first + rng.normal(0, 0.7, (users, len(TOPS)))[:, LEAF_TOP] + rng.normal(0, 0.5, (users, len(PATHS)))
-    abrupt = (traits + rng.normal(0, 1.6, (users, len(TOPS))))[:, LEAF_TOP] + rng.normal(0, 1.3, (users, len(PATHS)))
+    abrupt = (traits + rng.normal(0, ABRUPT_NOISE, (users, len(TOPS))))[:, LEAF_TOP] + rng.normal(0, LEAF_NOISE, (users, len(PATHS)))
     both = np.stack([first, np.where(is_abrupt[:, None], abrupt, slow)])
     shares = np.cumsum(np.exp(both - both.max(axis=2, keepdims=True)), axis=2)
     return (shares / shares[:, :, -1:]).astype(np.float32)

@@ -18,14 +18,16 @@ CANDIDATES = 5
 TINY = np.float32(1e-30)  # an exponential in single precision may be 0
 SHARE_GUEST = 0.07
 CHUNK = 20_000  # visits simulated at once: their arrays stay in the processor's cache
-_FOLLOWS, _BESIDE, _STAYS = 0.55, 0.67, 0.92  # edges of what the next step is; the rest turns to what the customer likes
+FOLLOWS, BESIDE, STAYS = 0.55, 0.67, 0.92  # edges of what the next step is; the rest turns to what the customer likes
+AROUND = (0.6, 0.25, 0.15)  # which of the ring's next three items is walked to
+ENDS = 0.22  # chance that a visit ends with the item looked at
+RESUMES = 0.33
 
 
 def plan_visits(rng: np.random.Generator, people: People, start: int, end: int, events: float) -> np.ndarray:
     """Visits (dtype `VISIT`) by user and time, for about `events` events; they follow the calendar, and impulsive people come by night."""
     begins = np.maximum(people.registered_at, start)
-    weight = people.visit_rate * (people.left_at - begins)
-    counts = rng.poisson(weight / weight.sum() * events / EVENTS_A_VISIT)
+    counts = rng.poisson(expected_visits(people, start, events))
     user = np.repeat(np.arange(len(counts)), counts)
     edges, busy = busy_hours(start, end)
     low, high = np.interp(begins[user], edges, busy), np.interp(people.left_at[user], edges, busy)
@@ -34,6 +36,12 @@ def plan_visits(rng: np.random.Generator, people: People, start: int, end: int, 
     is_late = rng.random(len(user)) < odds(-3.2 + 1.2 * people.impulse[user])
     at = np.where(is_late & (by_night >= begins[user]), by_night, at)
     return make_visits(user, at, rng.random(len(user)) < SHARE_GUEST, 0)
+
+
+def expected_visits(people: People, start: int, events: float) -> np.ndarray:
+    """Visits of each customer in the whole window, `(users,)`, for about `events` events of all of them."""
+    weight = people.visit_rate * (people.left_at - np.maximum(people.registered_at, start))
+    return weight / weight.sum() * events / EVENTS_A_VISIT
 
 
 def make_visits(user: np.ndarray, at: np.ndarray, guest: np.ndarray, first_session: int) -> np.ndarray:
@@ -48,27 +56,27 @@ def make_visits(user: np.ndarray, at: np.ndarray, guest: np.ndarray, first_sessi
 def browse(rng: np.random.Generator, visits: np.ndarray, catalogue: Catalogue, people: People, start: int, end: int) -> np.ndarray:
     """Items looked at, shape `(visits, MAX_VIEWS)`, -1 where none; one visit in three resumes at the last item of the one before."""
     user, at = visits["user"].astype(np.int64), visits["at"].astype(np.int64)
-    length = np.minimum(rng.geometric(0.22, len(visits)), MAX_VIEWS)
+    length = np.minimum(rng.geometric(ENDS, len(visits)), MAX_VIEWS)
     seen = np.full((len(visits), MAX_VIEWS), -1, np.int32)
     seen[:, 0] = _pick(rng, _wanted_leaf(rng, people, user, at, start, end), user, at, catalogue, people)
     for step in range(1, MAX_VIEWS):
         on = np.flatnonzero(length > step)
         before = seen[on, step - 1]
         moves = rng.random(len(on), np.float32)
-        place = np.searchsorted(np.array([0.6, 0.85], np.float32), rng.random(len(on), np.float32))
+        place = np.searchsorted(np.cumsum(AROUND[:2]).astype(np.float32), rng.random(len(on), np.float32))
         item = catalogue.next_items[before, place]
-        turns = np.flatnonzero((moves >= _FOLLOWS) | (catalogue.listed_at[item] > at[on]))
+        turns = np.flatnonzero((moves >= FOLLOWS) | (catalogue.listed_at[item] > at[on]))
         if len(turns):
             who, when, leaf = user[on[turns]], at[on[turns]], catalogue.leaf[before[turns]]
             beside = leaf // LEAVES_A_MIDDLE * LEAVES_A_MIDDLE + rng.integers(LEAVES_A_MIDDLE, size=len(turns))
-            leaf = np.where((moves[turns] >= _FOLLOWS) & (moves[turns] < _BESIDE), beside, leaf)
-            freed = np.flatnonzero(moves[turns] >= _STAYS)
+            leaf = np.where((moves[turns] >= FOLLOWS) & (moves[turns] < BESIDE), beside, leaf)
+            freed = np.flatnonzero(moves[turns] >= STAYS)
             leaf[freed] = _wanted_leaf(rng, people, who[freed], when[freed], start, end)
             item[turns] = _pick(rng, leaf, who, when, catalogue, people)
         seen[on, step] = item
 
     last = seen[np.arange(len(visits)), length - 1]
-    resumes = (rng.random(len(visits)) < 0.33) & ~visits["guest"]
+    resumes = (rng.random(len(visits)) < RESUMES) & ~visits["guest"]
     resumes[1:] &= (user[1:] == user[:-1]) & ~visits["guest"][:-1]
     resumes[:1] = False
     seen[resumes, 0] = np.roll(last, 1)[resumes]

@@ -45,6 +45,9 @@ def evaluate_recommender(
     asked once. The baselines are fitted on the same events as the model and see the same histories. `slices` holds the same figures for
     users and items that the fitted events do not hold, and for long and short histories. `return` events are left out: sending back is no
     wish.
+
+    Of the simulated shop, split by time, `oracle` holds the same figures for who knows the true chances, and `ways` the share of the way
+    from popularity to there (`training.oracle.ways`). The other protocols ask within a visit, which the oracle does not know of.
     """
     started = time.monotonic()
     if protocol not in PROTOCOLS:
@@ -54,6 +57,7 @@ def evaluate_recommender(
 
     from training import baselines, metrics, splits
     from training.encoder import train_encoder_network
+    from training.oracle import ORACLE, next_item_scores, shop_oracle, ways
     from training.splits import Validation
 
     tables = landing_tables(source, data, seed, ("events", "items", "item_attributes"))
@@ -93,6 +97,8 @@ def evaluate_recommender(
         "portrait": encoder.scores(split.test.histories, as_of_us=split.test_cut_us),
         **{name: _blocks(score, asked) for name, score in fitted.items()},
     }
+    if source == "shop" and protocol == "time-split" and with_baselines:
+        blocks_of[ORACLE] = next_item_scores(shop_oracle(seed), split.test.histories, int(split.test_cut_us or 0), catalogue.item_ids)
     ranks = {name: metrics.rank_targets(scores, targets, removed).ranks for name, scores in blocks_of.items()}
     gains = {name: np.stack([metrics.hits(found), metrics.ndcg(found)]) for name, found in ranks.items()}  # (metrics, users)
 
@@ -100,6 +106,12 @@ def evaluate_recommender(
         values, drawn = metrics.resample(lambda rows: gain[:, rows].mean(axis=1), gain.shape[1], seed, samples=1000)
         return {key: metrics.interval(values[place], drawn[:, place]) for place, key in enumerate(METRICS)}
 
+    best = gains.pop(ORACLE, None)
+    means = {name: dict(zip(METRICS, gain.mean(axis=1).tolist(), strict=True)) for name, gain in gains.items()}
+    known = {}
+    if best is not None:
+        reached = ways(means | {ORACLE: dict(zip(METRICS, best.mean(axis=1).tolist(), strict=True))}, "popularity")
+        known = {"oracle": measured(best), "ways": reached}
     own = gains.pop("portrait")
     slices = _slices(split.test, targets, train, fitted_on.user_ids[fitted_on.lengths > 0])
     return evaluation(
@@ -107,6 +119,7 @@ def evaluate_recommender(
         metrics=measured(own),
         baselines={name: measured(gain) for name, gain in gains.items()},
         differences={name: measured(own - gain) for name, gain in gains.items()},
+        **known,
         slices={
             name: {"users": int(rows.sum()), "portrait": measured(own[:, rows]), **{b: measured(g[:, rows]) for b, g in gains.items()}}
             for name, rows in slices.items()

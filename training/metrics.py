@@ -115,6 +115,17 @@ def classification(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, fl
     }
 
 
+def confusion(truth: np.ndarray, said: np.ndarray, values: Sequence[str]) -> np.ndarray:
+    """How often each true value was called what, counts `(values, values + 1)`: the last column is whatever is none of `values`, such as
+    `unknown`. `truth` and `said` are `(rows,)`; rows of another true value are left out."""
+    place = {value: number for number, value in enumerate(values)}
+    counts = np.zeros((len(values), len(values) + 1), np.int64)
+    for true, called in zip(truth, said, strict=True):
+        if true in place:
+            counts[place[true], place.get(called, len(values))] += 1
+    return counts
+
+
 def uplift(outcome: np.ndarray, predicted: np.ndarray, is_treated: np.ndarray) -> dict[str, float]:
     """`uplift@30%` (by group), `qini` and `auuc` (both normalised: 0 is random, 1 is perfect) of a 0/1 outcome, by scikit-uplift.
 

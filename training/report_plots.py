@@ -1,8 +1,12 @@
-"""The plots of a run report, as SVG text to stand inside the page: drawn without a display, equal for equal figures."""
+"""The plots of a run report, as SVG text to stand inside the page: drawn without a display, equal for equal figures.
+
+A plot is a list of panels, one SVG each, so that a narrow page can stack them; colours are the page's own variables (`--ink`, `--line`,
+`--plot-1` ...), with the values below where a page has none.
+"""
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -15,13 +19,16 @@ from training.metrics import Interval
 
 INK, GRID = "#334155", "#e2e8f0"
 COLOURS = ("#0f766e", "#c2410c", "#4338ca", "#a16207", "#be185d", "#475569")
+VARIABLES = {INK: "ink", GRID: "line", **{colour: f"plot-{number + 1}" for number, colour in enumerate(COLOURS)}}
+
+Draw = Callable[[Axes], None]
 
 
-def training_curves(curves: Mapping[str, Sequence[float]]) -> str:
-    """One small panel a curve, one value an epoch, the best epoch of each marked (lowest for a loss, else highest)."""
+def training_curves(curves: Mapping[str, Sequence[float]]) -> list[str]:
+    """One panel a curve, one value an epoch, the best epoch of each marked (lowest for a loss, else highest)."""
 
-    def draw(axes: Sequence[Axes]) -> None:
-        for panel, (name, values), colour in zip(axes, curves.items(), COLOURS * len(curves), strict=False):
+    def panel_of(name: str, values: Sequence[float], colour: str) -> Draw:
+        def draw(panel: Axes) -> None:
             epochs = np.arange(1, len(values) + 1)
             panel.plot(epochs, values, color=colour, linewidth=1.8, marker="o", markersize=3)
             best = int(np.nanargmin(values) if "loss" in name else np.nanargmax(values)) if np.isfinite(values).any() else 0
@@ -29,15 +36,17 @@ def training_curves(curves: Mapping[str, Sequence[float]]) -> str:
             panel.set(title=name, xlabel="epoch")
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
 
-    return _svg(draw, panels=len(curves))
+        return draw
+
+    return _panels(panel_of(*parts) for parts in zip(curves, curves.values(), COLOURS * len(curves), strict=False))
 
 
-def intervals(metrics: Mapping[str, Mapping[str, float | Interval]]) -> str:
+def intervals(metrics: Mapping[str, Mapping[str, float | Interval]]) -> list[str]:
     """One panel a metric: the value of every model with its 95 % range. `metrics` maps a model to its metrics."""
     names = list(dict.fromkeys(name for values in metrics.values() for name in values))
 
-    def draw(axes: Sequence[Axes]) -> None:
-        for panel, name in zip(axes, names, strict=True):
+    def panel_of(name: str) -> Draw:
+        def draw(panel: Axes) -> None:
             shown = [(model, spread(values[name])) for model, values in metrics.items() if name in values]
             for place, (model, value) in enumerate(shown):
                 colour = COLOURS[list(metrics).index(model) % len(COLOURS)]
@@ -46,35 +55,39 @@ def intervals(metrics: Mapping[str, Mapping[str, float | Interval]]) -> str:
             panel.set(title=name, yticks=range(len(shown)), yticklabels=[model for model, _ in shown], ylim=(len(shown) - 0.5, -0.5))
             panel.xaxis.set_major_locator(MaxNLocator(4))
 
-    return _svg(draw, panels=len(names))
+        return draw
+
+    return _panels((panel_of(name) for name in names), height=0.8 + 0.28 * len(metrics))
 
 
-def calibration(groups: Mapping[str, tuple[np.ndarray, np.ndarray]], bins: int = 10) -> str:
+def calibration(groups: Mapping[str, tuple[np.ndarray, np.ndarray]], bins: int = 10) -> list[str]:
     """Frequency against probability in equal-count bins, one panel a group of `(is_true, probability)` rows; the diagonal is perfect."""
 
-    def draw(axes: Sequence[Axes]) -> None:
-        for panel, (name, (is_true, probability)), colour in zip(axes, groups.items(), COLOURS * len(groups), strict=False):
+    def panel_of(name: str, is_true: np.ndarray, probability: np.ndarray, colour: str) -> Draw:
+        def draw(panel: Axes) -> None:
             parts = [part for part in np.array_split(np.argsort(probability, kind="stable"), bins) if len(part)]
             panel.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":")
             panel.plot([probability[p].mean() for p in parts], [is_true[p].mean() for p in parts], "o-", color=colour, markersize=4)
             panel.set(title=name, xlabel="predicted probability", ylabel="observed share", xlim=(0, 1), ylim=(0, 1))
 
-    return _svg(draw, panels=len(groups))
+        return draw
+
+    return _panels(panel_of(name, *rows, colour) for (name, rows), colour in zip(groups.items(), COLOURS * len(groups), strict=False))
 
 
-def popularity(listed: np.ndarray, bought: np.ndarray) -> str:
+def popularity(listed: np.ndarray, bought: np.ndarray) -> list[str]:
     """How concentrated the lists are: share held by the most popular items, in lists and in the data; counts an item `(items,)` each."""
 
-    def draw(axes: Sequence[Axes]) -> None:
+    def draw(panel: Axes) -> None:
         for name, counts, colour in (("recommended", listed, COLOURS[0]), ("history", bought, COLOURS[1])):
             share = np.cumsum(np.sort(counts)[::-1]) / max(counts.sum(), 1)
-            axes[0].plot(np.arange(1, len(share) + 1) / len(share), share, color=colour, label=name, linewidth=1.8)
-        axes[0].set(
+            panel.plot(np.arange(1, len(share) + 1) / len(share), share, color=colour, label=name, linewidth=1.8)
+        panel.set(
             title="Concentration", xlabel="share of items, most frequent first", ylabel="share of entries", xlim=(0, 1), ylim=(0, 1.02)
         )
-        axes[0].legend(frameon=False)
+        panel.legend(frameon=False)
 
-    return _svg(draw, panels=1)
+    return _panels([draw])
 
 
 def spread(value: float | Interval) -> Interval:
@@ -82,9 +95,7 @@ def spread(value: float | Interval) -> Interval:
     return value if isinstance(value, dict) else {"mean": value, "low": value, "high": value}
 
 
-def _svg(draw: Callable[[Sequence[Axes]], None], panels: int, columns: int = 3) -> str:
-    rows = -(-panels // columns)
-    width = min(panels, columns)
+def _panels(draws: Iterable[Draw], height: float = 2.7) -> list[str]:
     style: dict[Any, Any] = {
         "text.parse_math": False,
         "font.family": "sans-serif",
@@ -95,13 +106,19 @@ def _svg(draw: Callable[[Sequence[Axes]], None], panels: int, columns: int = 3) 
     }
     style |= {"axes.edgecolor": GRID, "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK}
     style |= {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": GRID, "grid.linewidth": 0.6}
+    found = []
     with mpl.rc_context(style):
-        figure = Figure(figsize=(3.7 * width, 2.7 * rows), layout="constrained")
-        axes = list(figure.subplots(rows, width, squeeze=False).flat)
-        draw(axes[:panels])
-        for empty in axes[panels:]:
-            empty.remove()
-        written = io.StringIO()
-        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    svg = written.getvalue()
-    return re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+        for draw in draws:
+            figure = Figure(figsize=(3.7, height), layout="constrained")
+            draw(figure.subplots())
+            written = io.StringIO()
+            figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+            found.append(_inside_a_page(written.getvalue()))
+    return found
+
+
+def _inside_a_page(svg: str) -> str:
+    """The SVG element alone, without the addresses of name spaces, which HTML does not need, and in the page's colours."""
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href").replace("<svg ", '<svg role="img" ', 1)
+    return re.sub("|".join(VARIABLES), lambda found: f"var(--{VARIABLES[found[0]]}, {found[0]})", svg)

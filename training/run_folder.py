@@ -11,11 +11,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from settings import get_settings
+
+if TYPE_CHECKING:
+    from training.examples import Example
+    from training.metrics import Interval
 
 
 class TrainingSkipped(Exception):
@@ -77,7 +81,7 @@ class Evidence:
     """How a trained model did on the holdout, beside its baseline and the served model.
 
     `rows` holdout rows; each statistic takes row numbers and gives the main metric, greater is better. `metrics` maps a model's name to its
-    figures, the trained model first. The rest is for the report.
+    figures, the trained model first; where the shop is simulated, its oracle is one of them. The rest is for the report.
     """
 
     rows: int
@@ -90,6 +94,9 @@ class Evidence:
     calibration: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     popularity: tuple[np.ndarray, np.ndarray] | None = None
     tables: dict[str, list[dict[str, object]]] = field(default_factory=dict)
+    intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)  # of the figures in `metrics` that rows can be resampled for
+    confusions: dict[str, tuple[list[str], np.ndarray]] = field(default_factory=dict)  # values and `metrics.confusion` by trait
+    examples: list[Example] = field(default_factory=list)
     samples: int = 1000
     slices: dict[str, np.ndarray] = field(default_factory=dict)  # whether each holdout row belongs, `(rows,)`
     champion_path: Path | None = None  # the served model's SavedModel
@@ -151,10 +158,12 @@ def conclude(
     provenance: Mapping[str, Any],
 ) -> Run:
     """Judges the evidence, writes `verdict.json`, `metrics.json` and `report.html` into `draft`, and logs the run in MLflow."""
-    from training.gate import Measured, judge
+    from training.gate import Measured, gate_of, judge
     from training.metrics import ece
+    from training.oracle import ways
     from training.registry import register
     from training.report import Report, write_report
+    from training.report_words import summary
     from training.served import latency_ms
     from training.tracking import log_run
 
@@ -181,18 +190,28 @@ def conclude(
     figures = asdict(verdict) | {"promoted": promoted, "reason": reason}
     (draft / "verdict.json").write_text(json.dumps(_finite(figures), indent=1, default=str))
     (draft / "metrics.json").write_text(json.dumps(_finite(evidence.metrics), indent=1))
+    baseline, metric = gate_of(model).baseline, gate_of(model).metric
+    of_the_way = ways(evidence.metrics, baseline)
+    step = verdict.figures.get("difference_to_champion")
+    rule = verdict.rule if promoted or not verdict.promoted else "asked_not_to"
     report = Report(
-        title=f"{model}: {final.name}",
-        subtitle=f"window {provenance['window']}, holdout of {evidence.rows} rows",
+        title=f"{model.capitalize()} of {provenance['window'].replace('/', ' to ')}",
+        subtitle=f"Run {final.name}, {evidence.rows:,} holdout rows",
         promoted=promoted,
         reason=reason,
-        metrics=evidence.metrics,
+        metrics=_with_intervals(evidence),
         provenance={**provenance, **params},
+        summary=summary(model, promoted, rule, evidence.rows, evidence.metrics, baseline, metric, step, evidence.confusions, of_the_way),
+        baseline=baseline,
+        ways=of_the_way,
+        champion=_beside_champion(verdict.figures),
         note=evidence.note,
         curves=evidence.curves,
         calibration=evidence.calibration,
         popularity=evidence.popularity,
+        confusions=evidence.confusions,
         tables=evidence.tables,
+        examples=evidence.examples,
     )
     write_report(draft / "report.html", report)
     own = next(iter(evidence.metrics.values()), {})
@@ -207,6 +226,32 @@ def conclude(
     )
     register(model, run_id, final, draft / "saved_model")
     return Run(model, final, evidence.metrics, promoted, reason)
+
+
+def _with_intervals(evidence: Evidence) -> dict[str, dict[str, Any]]:
+    """The figures as intervals where there are some, the oracle last."""
+    from training.oracle import ORACLE
+
+    models = sorted(evidence.metrics, key=lambda name: name == ORACLE)
+    return {model: {**evidence.metrics[model], **evidence.intervals.get(model, {})} for model in models}
+
+
+def _beside_champion(figures: Mapping[str, Any]) -> list[dict[str, object]]:
+    """The main metric of both, and the run's own less the served one's with its range: of all holdout rows, then of each slice."""
+    if "champion" not in figures:
+        return []
+    whole = {"rows": figures["rows"], "champion": figures["champion"]["mean"], **figures["difference_to_champion"]}
+    return [
+        {
+            "who": name,
+            "rows": part["rows"],
+            f"{figures['metric']}, in use": part["champion"],
+            "this run": part["champion"] + part["mean"],
+            "difference": part["mean"],
+            "95 % range": [part["low"], part["high"]],
+        }
+        for name, part in {"all": whole, **figures.get("slices", {})}.items()
+    ]
 
 
 def _finite(value: Any) -> Any:

@@ -7,27 +7,25 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from training import metrics
-from training.baselines import base_rate
 from training.encoder import TrainedEncoder
 from training.export import export_model
-from training.frames import PROPENSITY_LABELS, Asked, ask_propensities, histories_until, numbers_at, propensity_labels, to_us, trait_labels
+from training.frames import Asked, ask_propensities, histories_until, numbers_at, propensity_labels, to_us, trait_labels
 from training.histories import Histories
 from training.portrait import Portrait
 from training.portrait_config import PortraitConfig
-from training.propensities import OUTCOMES, fit_propensities
+from training.portrait_evidence import outcomes_of, portrait_evidence
+from training.propensities import fit_propensities
 from training.run_folder import Evidence, TrainingWindow, skip
-from training.run_recommender import LIGHT, golden_users
+from training.run_recommender import golden_users
 from training.segments import fit_segments
-from training.served import SavedPredictor, blocks, champion, history_inputs, number_inputs
+from training.served import blocks, history_inputs, number_inputs
 from training.signatures import PORTRAIT, USER_FEATURES
-from training.traits import Traits, fit_traits
+from training.traits import fit_traits
 
 OUTCOME_WINDOW = timedelta(days=30)
 MAX_LABELS = 30_000
@@ -51,7 +49,7 @@ def train_portrait(
         is_calibration = part_of(train.labels["user_id"], seed + 1) < config.calibration_share
         numbers = np.column_stack([train.numbers, train.days_since_last])
         vectors = encoder.vectors(train.histories, train.at_us)
-        propensities = fit_propensities(vectors, numbers, _truth(train.labels), is_calibration, config, seed)
+        propensities = fit_propensities(vectors, numbers, outcomes_of(train.labels), is_calibration, config, seed)
     if not traits.heads and propensities is None:
         lacking = "; ".join(f"trait {trait}: {reason}" for trait, reason in traits.skipped.items()) or "`user_traits` has no rows"
         raise skip("portrait", window, f"too few labels: {len(train.labels)} in next_purchase_labels ({MIN_LABELS} needed); {lacking}")
@@ -65,7 +63,7 @@ def train_portrait(
     facts = {**provenance, "traits": list(traits.heads), "segments": served.segments.names if served.segments else []}
     export_model(served, served.serve, PORTRAIT, draft / "saved_model", explain=served.explain, golden=golden, provenance=facts)
     held = declared[is_held & declared["trait"].isin(traits.heads)]
-    return _evidence(
+    return portrait_evidence(
         draft / "saved_model",
         traits,
         held,
@@ -75,6 +73,8 @@ def train_portrait(
         train,
         test if propensities else test[np.empty(0, np.int64)],
         propensities,
+        encoder.catalogue,
+        seed,
     )
 
 
@@ -106,122 +106,3 @@ def _propensity_parts(labels: pd.DataFrame, seed: int) -> tuple[Asked, Asked]:
         learned, asked = asked[~is_asked], asked[is_asked]
     learned = learned.sample(min(MAX_LABELS, len(learned)), random_state=seed).sort_index()
     return ask_propensities(learned), ask_propensities(asked)
-
-
-def _truth(labels: pd.DataFrame) -> np.ndarray:
-    """Outcomes in the order of `propensities.OUTCOMES`, `(rows, 4)` of 0 and 1: churn is no event at all."""
-    purchased_7d, purchased_30d, active_7d, active_30d = (labels[name].astype(bool).to_numpy() for name in PROPENSITY_LABELS)
-    return np.column_stack([purchased_7d, purchased_30d, ~active_7d, ~active_30d]).astype(int)
-
-
-def _evidence(
-    saved_model: Path,
-    traits: Traits,
-    held: pd.DataFrame,
-    declared: pd.DataFrame,
-    histories: Histories,
-    window: TrainingWindow,
-    train: Asked,
-    test: Asked,
-    propensities: Any,
-) -> Evidence:
-    """Log-loss of the served form: one row per held-out trait label, and one per user at the evaluated time (mean of its outcomes)."""
-    models = {"portrait": SavedPredictor(saved_model)}
-    if published := champion("portrait"):
-        models[f"served version {published[0]}"] = SavedPredictor(published[1])
-    places = pd.Index(histories.user_ids).get_indexer(held["user_id"])
-    unknown = np.full((len(held), len(USER_FEATURES)), np.nan, np.float32)
-    truth = _truth(test.labels)
-    figures: dict[str, dict[str, float]] = {name: {} for name in (*models, "base rate")}
-    losses: dict[str, list[np.ndarray]] = {name: [] for name in figures}
-    calibration = {}
-    belongs: list[np.ndarray] = []  # the slice of each row, in the order of the losses
-
-    answers = {name: _answers(model, histories[places], to_us(window.holdout_at), unknown) for name, model in models.items()}
-    asked = {name: _answers(model, test.histories, test.at_us, test.numbers) for name, model in models.items()}
-    for trait, head in traits.heads.items():
-        rows = np.flatnonzero((held["trait"] == trait).to_numpy() & held["value"].isin(head.values).to_numpy())
-        known = declared[(declared["trait"] == trait) & declared["value"].isin(head.values)]
-        own = np.searchsorted(head.values, held["value"].to_numpy(object)[rows].astype(str))
-        base = base_rate(np.searchsorted(head.values, known["value"].astype(str)), len(head.values))
-        belongs.append(np.array([f"{trait}: {value}" for value in held["value"].to_numpy(object)[rows]], object))
-        for name in figures:
-            chances = (
-                np.tile(base, (len(rows), 1)) if name == "base rate" else _trait_chances(answers[name], rows, trait, head.values, base)
-            )
-            losses[name].append(metrics.row_logloss(own, chances))
-            if len(rows):
-                figures[name] |= {
-                    f"{trait} {key}": value
-                    for key, value in metrics.classification(own, chances).items()
-                    if key in ("auc", "logloss", "ece")
-                }
-    if len(truth):
-        rates = (_truth(train.labels).sum(0) + 1) / (len(train.labels) + 2)
-        belongs.append(np.where(test.histories.lengths < LIGHT, f"light users (under {LIGHT} events)", "heavy users").astype(object))
-        for name in figures:
-            chances = (
-                np.tile(rates, (len(truth), 1)) if name == "base rate" else np.column_stack([asked[name][outcome] for outcome in OUTCOMES])
-            )
-            chances = np.where(np.isfinite(chances), chances, rates)
-            losses[name].append(
-                np.mean(
-                    [metrics.row_logloss(truth[:, o], np.column_stack([1 - chances[:, o], chances[:, o]])) for o in range(len(OUTCOMES))],
-                    axis=0,
-                )
-            )
-            for place, outcome in enumerate(OUTCOMES):
-                short = outcome.replace("_probability", "")
-                figures[name] |= {
-                    f"{short} auc": metrics.auc(truth[:, place] == 1, chances[:, place]),
-                    f"{short} ece": metrics.ece(truth[:, place], chances[:, place]),
-                }
-                if name == "portrait":
-                    calibration[short] = (truth[:, place], chances[:, place])
-    slice_of = np.concatenate([np.empty(0, object), *belongs])
-    slices = {str(name): slice_of == name for name in sorted(set(slice_of))}
-    joined = {name: np.concatenate([np.empty(0), *parts]) for name, parts in losses.items()}
-    for name, values in joined.items():
-        figures[name] = {"negative logloss": -float(values.mean()) if len(values) else float("nan"), **figures[name]}
-
-    def mean(name: str) -> metrics.Statistic:
-        return lambda rows: -float(joined[name][rows].mean())
-
-    missing = "".join(f" No head for trait {trait}: {reason}." for trait, reason in traits.skipped.items())
-    return Evidence(
-        len(joined["portrait"]),
-        mean("portrait"),
-        mean("base rate"),
-        mean(f"served version {published[0]}") if published else None,
-        figures,
-        note=f"Log-loss on {len(held)} trait labels of held-out users and {len(truth)} users at the evaluated label time.{missing}",
-        curves=propensities.curves if propensities else {},
-        calibration=calibration,
-        tables={
-            "By slice": [
-                {"slice": name, "rows": int(rows.sum()), **{model: -float(loss[rows].mean()) for model, loss in joined.items()}}
-                for name, rows in slices.items()
-            ]
-        },
-        slices=slices,
-        champion_path=published[1] if published else None,
-    )
-
-
-def _answers(model: SavedPredictor, histories: Histories, at_us: Any, numbers: np.ndarray) -> dict[str, np.ndarray]:
-    """The model's outputs for all rows, in blocks; traits and values of the first row stand for all."""
-    times = np.broadcast_to(np.asarray(at_us, np.int64), (len(histories),))
-    found = [model(history_inputs(histories[rows], times[rows]) | number_inputs(numbers[rows])) for rows in blocks(len(histories))]
-    return {name: np.concatenate([block[name] for block in found]) for name in found[0]} if found else {}
-
-
-def _trait_chances(answer: dict[str, np.ndarray], rows: np.ndarray, trait: str, values: list[str], base: np.ndarray) -> np.ndarray:
-    """Probabilities of `values` from a served answer; a trait or value that the model does not know gets its base rate."""
-    chances = np.tile(base, (len(rows), 1))
-    if len(rows) and trait in answer["trait_names"][0]:
-        place = list(answer["trait_names"][0]).index(trait)
-        known = list(answer["trait_values"][0, place])
-        for number, value in enumerate(values):
-            if value in known:
-                chances[:, number] = answer["trait_probabilities"][rows, place, known.index(value)]
-    return chances / chances.sum(1, keepdims=True)

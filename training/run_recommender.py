@@ -10,9 +10,11 @@ import numpy as np
 from training import metrics
 from training.baselines import interactions, popularity
 from training.encoder import TrainedEncoder
+from training.examples import recommended
 from training.export import export_model
 from training.frames import histories_until, questions_between, to_us
 from training.histories import Histories
+from training.oracle import MOST_CELLS, ORACLE, house_oracle, next_item_scores
 from training.recommender import Recommender
 from training.run_folder import Evidence, TrainingWindow
 from training.served import SavedPredictor, blocks, champion, history_inputs
@@ -34,7 +36,7 @@ def golden_users(histories: Histories) -> Histories:
     )
 
 
-def train_recommender(encoder: TrainedEncoder, window: TrainingWindow, draft: Path, provenance: dict[str, object]) -> Evidence:
+def train_recommender(encoder: TrainedEncoder, window: TrainingWindow, seed: int, draft: Path, provenance: dict[str, object]) -> Evidence:
     """Writes `draft/saved_model` and returns how it did."""
     histories = histories_until(window.holdout_at, window.start_at)
     examples = golden_users(histories)
@@ -52,12 +54,16 @@ def train_recommender(encoder: TrainedEncoder, window: TrainingWindow, draft: Pa
     everybody = interactions([encoder.catalogue.index_of(items) for items in histories.item_ids], len(encoder.catalogue))
     targets = encoder.catalogue.index_of(questions.targets)
     by_popularity = metrics.rank_targets((popularity(everybody)(seen[rows]) for rows in blocks(users)), targets, seen).ranks
-    own, top = served_ranks(draft / "saved_model", questions, window)
+    own, top = served_ranks(path, questions, window)
     ranks = {"recommender": own, "popularity": by_popularity}
     lists = {"recommender": top}
     if published := champion("recommender"):
         served_name = f"served version {published[0]}"
         ranks[served_name], lists[served_name] = served_ranks(published[1], questions, window)
+    oracle = house_oracle() if users * len(encoder.catalogue) <= MOST_CELLS else None
+    if oracle and users:
+        best = next_item_scores(oracle, questions.histories, to_us(window.holdout_at), encoder.catalogue.item_ids)
+        ranks[ORACLE] = metrics.rank_targets(best, targets, seen).ranks
     coverage = {name: len(np.unique(listed[listed != ""])) / len(encoder.catalogue) for name, listed in lists.items() if users}
     gains = {name: metrics.ndcg(found) for name, found in ranks.items()}
 
@@ -67,6 +73,7 @@ def train_recommender(encoder: TrainedEncoder, window: TrainingWindow, draft: Pa
     slices = slices_of(questions, targets, encoder, window)
     listed = encoder.catalogue.index_of(top.ravel())
     counts = np.bincount(listed[listed >= 0], minlength=len(encoder.catalogue))
+    intervals = {name: _intervals(found, seed) for name, found in ranks.items() if users}
     figures = {name: _figures(found) for name, found in ranks.items()}
     for name, covered in coverage.items():
         figures[name] |= {"coverage@10": covered}
@@ -79,7 +86,9 @@ def train_recommender(encoder: TrainedEncoder, window: TrainingWindow, draft: Pa
         note=f"The first event on a new item of {users} users, from {window.holdout_at:%Y-%m-%d} to {window.end}; seen items removed.",
         curves=encoder.curves,
         popularity=(counts, encoder.counts) if users else None,
-        tables={"By slice": _by_slice(gains, slices), "Examples": _examples(questions, top)} if users else {},
+        tables={"NDCG@10 by group of customers": _by_slice(gains, slices)} if users else {},
+        intervals=intervals,
+        examples=recommended(path, questions, top, to_us(window.holdout_at), encoder.catalogue),
         slices=slices,
         champion_path=published[1] if published else None,
         coverage=(coverage.get("recommender"), coverage.get(served_name) if published else None),
@@ -126,19 +135,13 @@ def _by_slice(gains: dict[str, np.ndarray], slices: dict[str, np.ndarray]) -> li
     ]
 
 
+def _intervals(ranks: np.ndarray, seed: int) -> dict[str, metrics.Interval]:
+    gains = np.stack([metrics.hits(ranks), metrics.ndcg(ranks)])  # (metrics, users)
+    values, drawn = metrics.resample(lambda rows: gains[:, rows].mean(axis=1), len(ranks), seed, samples=1000)
+    return {name: metrics.interval(values[place], drawn[:, place]) for place, name in enumerate(("HR@10", "NDCG@10"))}
+
+
 def _figures(ranks: np.ndarray) -> dict[str, float]:
     if not len(ranks):
         return dict.fromkeys(("HR@10", "NDCG@10"), float("nan"))
     return {"HR@10": float(metrics.hits(ranks).mean()), "NDCG@10": float(metrics.ndcg(ranks).mean())}
-
-
-def _examples(questions: Questions, top: np.ndarray) -> list[dict[str, object]]:
-    return [
-        {
-            "user": questions.histories.user_ids[user],
-            "newest events": list(questions.histories.item_ids[user][-3:]),
-            "next": questions.targets[user],
-            "recommended": list(top[user, :5]),
-        }
-        for user in range(min(5, len(questions.targets)))
-    ]

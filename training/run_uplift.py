@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from training import metrics
 from training.encoder import TrainedEncoder
 from training.export import export_model
 from training.frames import Asked, ask_campaigns, campaign_rows
+from training.oracle import MOST_CELLS, ORACLE, house_oracle, question
 from training.run_folder import Evidence, TrainingWindow, skip
 from training.run_portrait import part_of
 from training.served import SavedPredictor, blocks, champion, history_inputs, number_inputs
@@ -51,16 +54,20 @@ def train_uplift(
     golden = _inputs(learn, np.arange(min(3, len(frame))), served.extra_inputs)
     facts = {**provenance, "treatments": treatments, "outcomes": outcomes, "covariates": covariates}
     export_model(served, served.serve, UPLIFT, draft / "saved_model", golden=golden, provenance=facts, extra_inputs=served.extra_inputs)
-    return _evidence(draft / "saved_model", test, treatments, measured, uplift.curves)
+    return _evidence(draft / "saved_model", test, treatments, measured, uplift.curves, seed)
 
 
-def _evidence(saved_model: Path, test: Asked, treatments: list[str], measured: str, curves: dict[str, list[float]]) -> Evidence:
+def _evidence(saved_model: Path, test: Asked, treatments: list[str], measured: str, curves: dict[str, list[float]], seed: int) -> Evidence:
     """Qini of each offer against control, averaged over the offers; random targeting has 0."""
     outcome = test.labels[measured].to_numpy(int)
     treatment = test.labels["treatment"].to_numpy(object)
     predicted = {"uplift": _predicted(SavedPredictor(saved_model), test, treatments, measured)}
     if published := champion("uplift"):
         predicted[f"served version {published[0]}"] = _predicted(SavedPredictor(published[1]), test, treatments, measured)
+    oracle = house_oracle()
+    if oracle and len(outcome) * len(oracle.world.catalogue.leaf) <= MOST_CELLS:
+        campaigns = test.labels["campaign_id"].to_numpy(object)
+        predicted[ORACLE] = oracle.effects(question(test.histories, test.at_us), campaigns, treatments, measured)
 
     def figures(name: str, rows: np.ndarray) -> dict[str, float]:
         found = []
@@ -78,6 +85,7 @@ def _evidence(saved_model: Path, test: Asked, treatments: list[str], measured: s
     ]
     average = {"uplift@30%": float(np.mean(effects)), "qini": 0.0, "auuc": 0.0}
     shown = {name: figures(name, everybody) for name in predicted} if len(outcome) else {"uplift": dict.fromkeys(average, float("nan"))}
+    intervals = {name: _intervals(partial(figures, name), len(outcome), seed) for name in predicted if len(outcome)}
     return Evidence(
         len(outcome),
         qini("uplift"),
@@ -86,9 +94,34 @@ def _evidence(saved_model: Path, test: Asked, treatments: list[str], measured: s
         {**shown, "random": average},
         note=f"Outcome {measured}, offers {', '.join(treatments)} against control, {len(outcome)} users that the networks never saw.",
         curves=curves,
+        tables={f"Effect on {measured}, predicted and seen": _by_fifth(predicted["uplift"], outcome, treatment, treatments)},
+        intervals=intervals,
         champion_path=published[1] if published else None,
         samples=200,  # a Qini curve for every resample is dear
     )
+
+
+def _intervals(figures: Callable[[np.ndarray], dict[str, float]], rows: int, seed: int) -> dict[str, metrics.Interval]:
+    keys = list(figures(np.arange(rows)))
+    values, drawn = metrics.resample(lambda chosen: np.array(list(figures(chosen).values())), rows, seed, samples=100)
+    return {key: metrics.interval(values[place], drawn[:, place]) for place, key in enumerate(keys)}
+
+
+def _by_fifth(predicted: np.ndarray, outcome: np.ndarray, treatment: np.ndarray, treatments: list[str]) -> list[dict[str, object]]:
+    """For each offer the users in fifths by predicted effect, highest first: what was predicted, and treated less control."""
+    found = []
+    for place, offer in enumerate(treatments):
+        own = np.flatnonzero(np.isin(treatment, [offer, CONTROL]))
+        order = own[np.argsort(-predicted[own, place], kind="stable")]
+        for number, fifth in enumerate(np.array_split(order, 5)):
+            is_treated = treatment[fifth] == offer
+            if is_treated.any() and not is_treated.all():
+                treated, control = outcome[fifth][is_treated], outcome[fifth][~is_treated]
+                seen = float(treated.mean() - control.mean())
+                width = 1.96 * float(np.sqrt(treated.var() / len(treated) + control.var() / len(control)))
+                row = {"offer": offer, "fifth": number + 1, "users": len(fifth), "predicted": float(predicted[fifth, place].mean())}
+                found.append({**row, "seen": seen, "95 % range": [seen - width, seen + width]})
+    return found
 
 
 def _inputs(asked: Asked, rows: np.ndarray, extra_inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:

@@ -112,7 +112,7 @@ def train_model(
         if name == "recommender":
             from training.run_recommender import train_recommender
 
-            evidence = train_recommender(encoder, window, draft, provenance)
+            evidence = train_recommender(encoder, window, seed, draft, provenance)
         elif name == "portrait":
             from training.run_portrait import train_portrait
 

@@ -6,6 +6,7 @@ import json
 import statistics
 import time
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import tensorflow as tf
 
 from settings import get_settings
 from training.histories import Histories
-from training.signatures import GOLDEN_FILE, SIGNATURE, USER_FEATURES
+from training.signatures import EXPLAIN, GOLDEN_FILE, SIGNATURE, USER_FEATURES
 
 _DTYPES = {tf.string: object, tf.int32: np.int32, tf.int64: np.int64, tf.float32: np.float32}
 
@@ -47,7 +48,16 @@ class SavedPredictor:
 
     def __init__(self, path: Path) -> None:
         self._model = tf.saved_model.load(str(path))  # kept: its variables live as long as it does
-        self._signature = self._model.signatures[SIGNATURE]
+        self._sign(SIGNATURE)
+
+    def explaining(self) -> SavedPredictor:
+        """The same loaded model, asked by its signature `explain`."""
+        other = copy(self)
+        other._sign(EXPLAIN)
+        return other
+
+    def _sign(self, signature: str) -> None:
+        self._signature = self._model.signatures[signature]
         self.inputs = self._signature.structured_input_signature[1]
 
     def __call__(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -91,7 +91,7 @@ def test_the_truth_stays_out_of_the_landing_folder(house: Path):
     assert sorted(path.name for path in (house / "landing").iterdir()) == ["_delivery.json", *sorted(delivery.tables)]
     assert sorted(path.name for path in house.iterdir()) == ["landing", "truth"]
     truth = {"users", "tastes", "campaign", "credit", "fraud", "bots", "items"}
-    assert {path.name for path in (house / "truth").iterdir()} == {f"{name}.parquet" for name in truth} | {"dirt.json"}
+    assert {path.name for path in (house / "truth").iterdir()} == {f"{name}.parquet" for name in truth} | {"dirt.json", "shop.json"}
 
 
 def test_every_table_that_a_shop_can_deliver_has_rows(clean_shop: Shop):

@@ -1,4 +1,5 @@
-"""Nothing but the simulator, tests and benchmarks knows where the truth lies, and loading a shop opens none of it."""
+"""Nothing but the simulator, tests, benchmarks and one door of training knows where the truth lies; loading a shop opens none of it, and
+what training learns from does not come through that door."""
 
 import ast
 import json
@@ -15,6 +16,14 @@ from sources.registry import deliver
 from tests.test_house import tracked
 
 MAY_READ = ("tests/", "benchmarks/", "sources/shop")
+DOOR = "training/oracle.py"
+OPENS_IT = {
+    "training/run_recommender.py",
+    "training/portrait_evidence.py",
+    "training/run_uplift.py",
+    "training/run_folder.py",
+    "training/evaluate_recommender.py",
+}
 IN_TEXT = re.compile(r"(^|[\"'/\\])truth([\"'/\\]|$)|truth_dir|dirt\.json")
 WINDOW = {"users": 40, "items": 200, "events_per_user": 10, "days": 60}
 
@@ -48,8 +57,28 @@ def test_no_code_outside_the_simulator_tests_and_benchmarks_names_the_truth():
     files = [path for path in tracked("*.py") if not str(path.relative_to(ROOT)).startswith(MAY_READ)]
     found = {str(path.relative_to(ROOT)): places for path in files if (places := readers(path))}
     assert len(files) > 80
-    assert set(found) == {"settings.py"}  # which says where it is
+    assert set(found) == {"settings.py", DOOR}  # which says where it is, and who may ask
     assert len(found["settings.py"]) == 2
+
+
+def test_only_what_measures_a_finished_model_asks_the_oracle():
+    """By imports, and within a run by order: the first question stands behind the export of the model."""
+    importers = {
+        str(path.relative_to(ROOT))
+        for path in tracked("*.py")
+        if not str(path.relative_to(ROOT)).startswith(MAY_READ)
+        and re.search(r"^\s*from training\.oracle import", path.read_text(), re.MULTILINE)
+    }
+    assert importers == OPENS_IT
+    for name, last in (
+        ("run_recommender", "export_model("),
+        ("run_uplift", "export_model("),
+        ("evaluate_recommender", "train_encoder_network("),
+    ):
+        body = (ROOT / "training" / f"{name}.py").read_text().partition("\ndef ")[2]
+        first = min(place for place in (body.find("house_oracle("), body.find("shop_oracle(seed")) if place >= 0)
+        assert body.rfind(last) < first, name
+    assert "oracle" not in (ROOT / "training" / "run_portrait.py").read_text()  # which hands the exported model to portrait_evidence
 
 
 def test_no_query_page_or_script_names_the_truth():

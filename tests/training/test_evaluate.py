@@ -77,6 +77,35 @@ def test_recommender_gives_the_promised_object(shop: Path, protocol: str):
 
 
 @pytest.mark.slow
+def test_the_simulated_shop_is_measured_against_its_oracle_and_the_page_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from benchmarks.quality import section
+    from sources.files import read_table
+    from sources.registry import deliver
+    from sources.shop_oracle import ShopOracle
+    from training import evaluate_recommender as module
+    from training import oracle
+
+    size = {"users": 150, "items": 150, "events_per_user": 30, "days": 60, "dirt": 0}
+    deliver("shop", None, tmp_path / "landing", seed=3, options=size)
+    tables = {name: read_table(tmp_path / "landing", name) for name in ("events", "items")}
+    monkeypatch.setattr(module, "landing_tables", lambda *_: tables)
+    monkeypatch.setattr(oracle, "shop_oracle", lambda seed: ShopOracle.of(seed, size))
+    result = evaluate_recommender(source="shop", data=None, protocol="time-split", seed=3, epochs=1, dim=8)
+    baselines = {"popularity", "item_knn", "als", "ease"}
+    _holds_together(result, {"HR@10", "NDCG@10"}, baselines, more={"differences", "slices", "oracle", "ways"})
+    best = result["oracle"]["NDCG@10"]["mean"]
+    assert best > max(figures["NDCG@10"]["mean"] for figures in (result["metrics"], *result["baselines"].values()))
+    base, own = (figures["NDCG@10"]["mean"] for figures in (result["baselines"]["popularity"], result["metrics"]))
+    assert set(result["ways"]) == {"portrait", *baselines} - {"popularity"}
+    assert result["ways"]["portrait"]["NDCG@10"] == pytest.approx((own - base) / (best - base))
+    page = section("shop-next-item", result | {"date": "today", "machine": "here"})
+    assert f"| oracle (knows the true chances) | {result['oracle']['HR@10']['mean']:.4f} (" in page
+    assert (
+        f"Of the way from popularity to the oracle, NDCG@10: Portrait {100 * result['ways']['portrait']['NDCG@10']:.0f} %; item_knn" in page
+    )
+
+
+@pytest.mark.slow
 def test_traits_give_the_promised_object_and_the_obvious_trait_is_found(shop: Path):
     result = evaluate_traits(source="landing", data=shop, trait="team", folds=2, seed=3, epochs=2)
     metrics = {"auc", "accuracy", "balanced_accuracy", "logloss", "ece"}

@@ -148,6 +148,38 @@ def test_a_published_champion_is_asked_the_same_questions_and_not_replaced_by_it
     second = train_model("recommender", encoder.path, WINDOW, {"seed": 1})
     assert second.metrics["served version 3"] == second.metrics["recommender"]
     assert not second.promoted
+    report = (second.path / "report.html").read_text()
+    for said in (
+        "Beside the model in use, on the same questions",
+        "about as well as the model in use",
+        "looked at a thing, ",
+        "chose next",
+    ):
+        assert said in report
+    assert "How far from the best there is" not in report  # nobody knows a real shop's truth
+
+
+@pytest.mark.slow
+def test_a_simulated_shop_is_measured_against_its_oracle_and_nothing_is_learned_from_its_truth(features, house):
+    from sources.files import read_table
+    from sources.registry import deliver
+    from training.runs import train_encoder, train_model
+
+    size = {"users": 100, "items": 150, "events_per_user": 30, "days": 60, "end": "2024-02-29", "dirt": 0}
+    deliver("shop", None, house / "landing", seed=3, options=size)
+    rows = read_table(house / "landing", "events").to_pandas().dropna(subset=["user_id"])
+    rows = rows.rename(columns={"event_type": "type", "occurred_at": "at"}).sort_values("at", kind="stable")
+    features(FakeFeatures(rows[["user_id", "item_id", "type", "at"]], no_labels()))
+    encoder = train_encoder(WINDOW, {"epochs": 1, "seed": 1})
+    run = train_model("recommender", encoder.path, WINDOW, {"epochs": 1, "seed": 1})
+    golden, report = (run.path / "saved_model" / GOLDEN_FILE).read_text(), (run.path / "report.html").read_text()
+    figures = run.metrics
+    assert figures["oracle"]["NDCG@10"] > max(figures["recommender"]["NDCG@10"], figures["popularity"]["NDCG@10"])
+    assert "How far from the best there is" in report and "the best answers are known" in report
+    shutil.rmtree(house / "truth")
+    again = train_model("recommender", encoder.path, WINDOW, {"epochs": 1, "seed": 1})
+    assert again.metrics == {name: values for name, values in figures.items() if name != "oracle"}
+    assert (again.path / "saved_model" / GOLDEN_FILE).read_text() == golden
 
 
 @pytest.mark.slow
@@ -231,6 +263,15 @@ def test_portrait_learns_from_labels_known_before_the_ones_it_is_asked(features)
     run = train_model("portrait", encoder.path, WINDOW, {"epochs": 2, "seed": 1})
     assert set(run.metrics) == {"portrait", "base rate"}
     assert {"side logloss", "purchase_30d auc", "churn_30d ece"} <= set(run.metrics["portrait"])
+    report = (run.path / "report.html").read_text()
+    for said in (
+        "<caption>side</caption>",
+        "<th>unknown</th>",
+        "declared left",
+        "buys within 30 days, ",
+        "interests now, and 30 days before",
+    ):
+        assert said in report
 
 
 def test_a_window_must_have_a_day_and_holds_its_last_tenth_or_week_back():
