@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     redis: str = Field("127.0.0.1:6379,db=0", description="Redis as Feast writes it: host:port, then options such as db=0,password=...")
     clock: Literal["data", "wall"] = Field("data", description="now, for online reads: the newest time known from records, or UTC time")
     training_threads: int = Field(2, ge=1, description="CPU threads of one training task")
+    training_users_in_memory: int = Field(
+        200_000, ge=1, description="above this, histories are trained on from disk, and models are judged on so many users drawn by seed"
+    )
     gate_rules: str = Field("", description="TOML file with the rules of the models' gate; empty: training/gate.toml")
 
     @field_validator("home")

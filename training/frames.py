@@ -30,13 +30,13 @@ def users_known(at: datetime) -> np.ndarray:
     return rows_as_of("user_sequences", at)["user_id"].astype(str).sort_values().to_numpy(object)
 
 
-def histories_until(until: datetime, start: datetime) -> Histories:
-    """Everything known of every user at `until`, with each event as it was known at the end of its period of 14 days.
+def histories_until(until: datetime, start: datetime, users: np.ndarray | None = None) -> Histories:
+    """Everything known of every user, or of `users`, at `until`, with each event as it was known at the end of its period of 14 days.
 
     A frame holds only a user's newest events, so one is taken every 14 days back to `start`, and of each only the events of its own
     period: every event comes once, and none that became known after `until`.
     """
-    users = users_known(until)
+    users = users_known(until) if users is None else users
     cuts = [until]
     while cuts[0] - PERIOD > start:
         cuts.insert(0, cuts[0] - PERIOD)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 
 @dataclass(frozen=True)
@@ -84,3 +86,23 @@ def histories_from_events(events: pa.Table) -> Histories:
         return np.split(frame[column].to_numpy(dtype), starts[1:]) if len(user_ids) else []
 
     return Histories(user_ids, split("item_id", object), split("event_type", object), split("times_us", np.int64))
+
+
+def write_histories(histories: Histories, path: Path) -> None:
+    """One row a user in a Parquet file."""
+    types = {"item_ids": pa.string(), "event_types": pa.string(), "times_us": pa.int64()}
+    columns = {name: pa.array(getattr(histories, name), pa.list_(kind)) for name, kind in types.items()}
+    pq.write_table(pa.table({"user_id": pa.array(histories.user_ids, pa.string()), **columns}), path, compression="zstd")
+
+
+def read_histories(path: Path) -> Histories:
+    """The histories that `write_histories` wrote."""
+    table = pq.read_table(path).combine_chunks()
+
+    def lists(name: str, dtype: type) -> list[np.ndarray]:
+        column = table[name].combine_chunks()
+        values, ends = column.flatten().to_numpy(zero_copy_only=False).astype(dtype), np.cumsum(column.value_lengths().to_numpy())
+        return np.split(values, ends[:-1]) if len(column) else []
+
+    users = table["user_id"].to_numpy(zero_copy_only=False).astype(object)
+    return Histories(users, lists("item_ids", object), lists("event_types", object), lists("times_us", np.int64))

@@ -110,6 +110,9 @@ class HistoryPieces:
     read: Callable[[], Iterator[Histories]]
     folder: Path
 
+    def __len__(self) -> int:
+        return self.users
+
 
 @dataclass(frozen=True)
 class Learned:

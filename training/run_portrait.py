@@ -16,6 +16,7 @@ from training.encoder import TrainedEncoder
 from training.export import export_model
 from training.frames import Asked, ask_propensities, histories_until, numbers_at, propensity_labels, to_us, trait_labels
 from training.histories import Histories
+from training.known_histories import some_users
 from training.portrait import Portrait
 from training.portrait_config import PortraitConfig
 from training.portrait_evidence import outcomes_of, portrait_evidence
@@ -38,7 +39,7 @@ def train_portrait(
     encoder: TrainedEncoder, config: PortraitConfig, window: TrainingWindow, seed: int, draft: Path, provenance: dict[str, object]
 ) -> Evidence:
     """Writes `draft/saved_model` and returns how it did. Raises TrainingSkipped without any usable label."""
-    histories = histories_until(window.holdout_at, window.start_at)
+    histories = histories_until(window.holdout_at, window.start_at, some_users(window.holdout_at, seed))
     declared = trait_labels(window.end_at)
     declared = declared[declared["user_id"].isin(set(histories.user_ids))]
     is_held = part_of(declared["user_id"], seed) < 0.2

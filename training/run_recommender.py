@@ -14,6 +14,7 @@ from training.examples import recommended
 from training.export import export_model
 from training.frames import histories_until, questions_between, to_us
 from training.histories import Histories
+from training.known_histories import some_users
 from training.oracle import MOST_CELLS, ORACLE, house_oracle, next_item_scores
 from training.recommender import Recommender
 from training.run_folder import Evidence, TrainingWindow
@@ -38,7 +39,7 @@ def golden_users(histories: Histories) -> Histories:
 
 def train_recommender(encoder: TrainedEncoder, window: TrainingWindow, seed: int, draft: Path, provenance: dict[str, object]) -> Evidence:
     """Writes `draft/saved_model` and returns how it did."""
-    histories = histories_until(window.holdout_at, window.start_at)
+    histories = histories_until(window.holdout_at, window.start_at, some_users(window.holdout_at, seed))
     examples = golden_users(histories)
     golden = history_inputs(examples, to_us(window.holdout_at)) | {
         "exclude_item_ids": np.array([[items[-1] if len(items) else ""] for items in examples.item_ids], object),

@@ -41,36 +41,35 @@ def train_encoder(window: TrainingWindow | tuple[date, date], options: TrainingO
     from training.checkpoints import Checkpoint
     from training.encoder import train_encoder_network
     from training.fitting import Watch
-    from training.frames import campaign_rows, catalogue_at, histories_until
+    from training.frames import campaign_rows, catalogue_at
+    from training.known_histories import known_histories
     from training.tracking import LiveRun
 
     started = time.monotonic()
-    histories, catalogue = histories_until(window.holdout_at, window.start_at), catalogue_at(window.holdout_at)
+    catalogue = catalogue_at(window.holdout_at)
     config = EncoderConfig(sequence_length=get_settings().sequence_length)
     config = replace(config, epochs=options.epochs) if options.epochs else config
     seed = options.chosen_seed
-    content = content_hash(
-        config.to_dict(), histories.user_ids, histories.item_ids, histories.times_us, catalogue.item_ids, catalogue.title
-    )
-    _log.info("encoder: %s users, %s events, %s items", len(histories), int(histories.lengths.sum()), len(catalogue))
-    with run_folder(ENCODER, window, seed, content) as (draft, final):
-        live = LiveRun(ENCODER, final.name)
-        watch = Watch(_log.info, live.log, Checkpoint(final.with_name(f".{final.name}.checkpoint")))
-        try:
-            encoder = train_encoder_network(histories, catalogue, config, seed, watch=watch)
-        except ValueError as error:
-            live.fail()
-            if not len(campaign_rows(window.end_at)[0]):
-                raise skip(ENCODER, window, f"`events`: {error}; `campaign_exposures` has no campaign either") from error
-            reason = f"No encoder: {error}"
-            _log.warning(reason)
-            (draft / "metrics.json").write_text(json.dumps({"skipped": reason}))
-            return Run(ENCODER, final, {}, False, reason)
-        encoder.save(draft / ENCODER)
-        figures = {"loss": encoder.curves["loss"][-1], "users": len(histories), "seconds": round(time.monotonic() - started, 1)}
-        (draft / "metrics.json").write_text(json.dumps(figures))
-        live.finish({**config.to_dict(), "seed": seed, "window": f"{window.start}/{window.end}"}, figures)
-        return Run(ENCODER, final, figures, False, "an encoder is not served by itself")
+    with known_histories(window.holdout_at, window.start_at) as (histories, known):
+        content = content_hash(config.to_dict(), known, catalogue.item_ids, catalogue.title)
+        with run_folder(ENCODER, window, seed, content) as (draft, final):
+            live = LiveRun(ENCODER, final.name)
+            watch = Watch(_log.info, live.log, Checkpoint(final.with_name(f".{final.name}.checkpoint")))
+            try:
+                encoder = train_encoder_network(histories, catalogue, config, seed, watch=watch)
+            except ValueError as error:
+                live.fail()
+                if not len(campaign_rows(window.end_at)[0]):
+                    raise skip(ENCODER, window, f"`events`: {error}; `campaign_exposures` has no campaign either") from error
+                reason = f"No encoder: {error}"
+                _log.warning(reason)
+                (draft / "metrics.json").write_text(json.dumps({"skipped": reason}))
+                return Run(ENCODER, final, {}, False, reason)
+            encoder.save(draft / ENCODER)
+            figures = {"loss": encoder.curves["loss"][-1], "users": len(histories), "seconds": round(time.monotonic() - started, 1)}
+            (draft / "metrics.json").write_text(json.dumps(figures))
+            live.finish({**encoder.config.to_dict(), "seed": seed, "window": f"{window.start}/{window.end}"}, figures)
+            return Run(ENCODER, final, figures, False, "an encoder is not served by itself")
 
 
 def train_model(

@@ -93,6 +93,38 @@ def test_every_event_known_by_the_holdout_comes_once_though_frames_keep_only_the
 
 
 @pytest.mark.slow
+def test_more_users_than_fit_are_read_in_pieces_from_disk_and_teach_the_same(features, house, monkeypatch):
+    from settings import get_settings
+    from training.histories import joined
+    from training.known_histories import known_histories, some_users
+    from training.runs import train_encoder, train_model
+
+    features(FakeFeatures(events_of(10, 6), no_labels()))
+    start = datetime(2024, 1, 1)
+    with known_histories(HOLDOUT_AT, start) as (whole, _):
+        pass
+    at_once = train_encoder(WINDOW, {"epochs": 2, "seed": 1})
+    monkeypatch.setenv("PORTRAIT_TRAINING_USERS_IN_MEMORY", "4")
+    get_settings.cache_clear()
+    with known_histories(HOLDOUT_AT, start) as (pieces, _):
+        parts = list(pieces.read())
+        assert [len(part) for part in parts] == [4, 3, 3]
+        again = joined(parts)
+    assert again.user_ids.tolist() == whole.user_ids.tolist()
+    for name in ("item_ids", "event_types", "times_us"):
+        for ours, theirs in zip(getattr(again, name), getattr(whole, name), strict=True):
+            assert ours.dtype == theirs.dtype
+            assert ours.tolist() == theirs.tolist()
+    assert len(some_users(HOLDOUT_AT, 1)) == 4
+
+    run = train_encoder(WINDOW, {"epochs": 2, "seed": 1})
+    assert run.metrics["users"] == at_once.metrics["users"] == 10
+    assert run.path != at_once.path  # other rows, another run
+    assert (train_model("recommender", run.path, WINDOW, {"epochs": 2, "seed": 1}).path / "saved_model").is_dir()
+    assert not list(house.glob(".histories-*"))
+
+
+@pytest.mark.slow
 def test_a_question_is_the_first_new_item_after_the_holdout(features):
     from training.frames import histories_until, questions_between
 
