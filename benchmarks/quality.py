@@ -7,6 +7,7 @@ there. Nothing is chosen on a test set: these are the defaults that a user would
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from benchmarks.page import circumstances, read_part, write_part
@@ -14,6 +15,8 @@ from settings import ROOT
 
 DATA = ROOT.parent / "shared" / "data"
 RESULTS = ROOT / "var" / "benchmarks"
+SHOWN_DIFFERENCES = ("mae", "rmse", "gini")  # of other evaluations the last figure
+LIFETIMES = RESULTS / "lifetimes" / "bin" / "python"
 
 RUNS: dict[str, tuple[str, list[str]]] = {
     "shop-next-item": ("Simulated shop, next item, time split", ["recommender", "--source", "shop", "--protocol", "time-split"]),
@@ -45,12 +48,30 @@ RUNS: dict[str, tuple[str, list[str]]] = {
         "Hillstrom, women's e-mail against none, visit, mean of 20 50/50 splits",
         ["uplift", "--source", "hillstrom", "--data", str(DATA / "hillstrom"), "--treatment", "womens_email", "--outcome", "visited"],
     ),
+    "online-retail-spend": (
+        "Online Retail, money of the last 90 days",
+        ["spend", "--source", "online_retail", "--data", str(DATA / "online_retail"), "--lifetimes", str(LIFETIMES)],
+    ),
+    "complete-journey-spend": (
+        "The Complete Journey, money of the last 90 days",
+        ["spend", "--source", "complete_journey", "--data", str(DATA / "complete_journey"), "--lifetimes", str(LIFETIMES)],
+    ),
 }
+
+
+def install_lifetimes() -> None:
+    """An environment of its own for the peer of expected spend, pinned and hashed as our own is."""
+    uv = str(Path(sys.executable).with_name("uv"))
+    subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(LIFETIMES.parent.parent)], check=True)
+    pinned = str(ROOT / "requirements" / "lifetimes.txt")
+    subprocess.run([uv, "pip", "sync", "--quiet", "--python", str(LIFETIMES), "--require-hashes", pinned], check=True)
 
 
 def run(name: str, seed: int) -> dict[str, Any]:
     """One evaluation in a process of its own, by the command that a user would type."""
     out = RESULTS / f"{name}.json"
+    if str(LIFETIMES) in RUNS[name][1]:
+        install_lifetimes()
     command = [sys.executable, str(ROOT / "cli.py"), "evaluate", *RUNS[name][1], "--seed", str(seed), "--json", str(out)]
     subprocess.run(command, cwd=ROOT, check=True)
     result = json.loads(out.read_text())
@@ -94,8 +115,18 @@ def more(result: dict[str, Any], keys: list[str]) -> list[str]:
     """What else a run measured: paired differences to the baselines, and slices."""
     lines = []
     if differences := result.get("differences"):
-        told = [f"{name} {signed(row[keys[-1]])}" for name, row in differences.items()]
-        lines += [f"Portrait less baseline on the same users, {keys[-1]}: {'; '.join(told)}.", ""]
+        for key in [key for key in keys if key in SHOWN_DIFFERENCES] or keys[-1:]:
+            told = [f"{name} {signed(row[key])}" for name, row in differences.items()]
+            lines += [f"Portrait less baseline on the same users, {key}: {'; '.join(told)}.", ""]
+    if deciles := result.get("deciles"):
+        lines += [
+            "Predicted over true total of each tenth of the users, lowest prediction first:",
+            "",
+            "| | " + " | ".join(str(place) for place in range(1, len(deciles["portrait"]) + 1)) + " |",
+            "| --- |" + " --- |" * len(deciles["portrait"]),
+            *(f"| {name} | " + " | ".join("" if part is None else f"{part:.2f}" for part in row) + " |" for name, row in deciles.items()),
+            "",
+        ]
     if slices := result.get("slices"):
         names = ["portrait", *result["baselines"]]
         lines += [
