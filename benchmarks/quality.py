@@ -19,6 +19,8 @@ from settings import ROOT
 
 DATA = ROOT.parent / "shared" / "data"
 RESULTS = ROOT / "var" / "benchmarks"
+SHOWN_DIFFERENCES = ("mae", "rmse", "gini")  # of other evaluations the last figure
+LIFETIMES = RESULTS / "lifetimes" / "bin" / "python"
 
 RUNS: dict[str, tuple[str, list[str]]] = {
     "shop-next-item": ("Simulated shop, next item, time split", ["recommender", "--source", "shop", "--protocol", "time-split"]),
@@ -50,6 +52,14 @@ RUNS: dict[str, tuple[str, list[str]]] = {
         "Hillstrom, women's e-mail against none, visit, mean of 20 50/50 splits",
         ["uplift", "--source", "hillstrom", "--data", str(DATA / "hillstrom"), "--treatment", "womens_email", "--outcome", "visited"],
     ),
+    "online-retail-spend": (
+        "Online Retail, money of the last 90 days",
+        ["spend", "--source", "online_retail", "--data", str(DATA / "online_retail"), "--lifetimes", str(LIFETIMES)],
+    ),
+    "complete-journey-spend": (
+        "The Complete Journey, money of the last 90 days",
+        ["spend", "--source", "complete_journey", "--data", str(DATA / "complete_journey"), "--lifetimes", str(LIFETIMES)],
+    ),
 }
 
 
@@ -60,9 +70,19 @@ def path_of(name: str, seed: int) -> Path:
     return RESULTS / (f"{name}.json" if seed == SEED else f"{name}.seed{seed}.json")
 
 
+def install_lifetimes() -> None:
+    """An environment of its own for the peer of expected spend, pinned and hashed as our own is."""
+    uv = str(Path(sys.executable).with_name("uv"))
+    subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(LIFETIMES.parent.parent)], check=True)
+    pinned = str(ROOT / "requirements" / "lifetimes.txt")
+    subprocess.run([uv, "pip", "sync", "--quiet", "--python", str(LIFETIMES), "--require-hashes", pinned], check=True)
+
+
 def run(name: str, seed: int) -> dict[str, Any]:
     """One evaluation in a process of its own, by the command that a user would type."""
     out = path_of(name, seed)
+    if str(LIFETIMES) in RUNS[name][1]:
+        install_lifetimes()
     command = [sys.executable, str(ROOT / "cli.py"), "evaluate", *RUNS[name][1], "--seed", str(seed), "--json", str(out)]
     if seed != SEED and RUNS[name][1][0] == "recommender":
         command.append("--no-baselines")
@@ -123,11 +143,21 @@ def more(result: dict[str, Any], keys: list[str]) -> list[str]:
     """What else a run measured: paired differences to the baselines, how far from the oracle, and slices."""
     lines = []
     if differences := result.get("differences"):
-        told = [f"{name} {signed(row[keys[-1]])}" for name, row in differences.items()]
-        lines += [f"Portrait less baseline on the same users, {keys[-1]}: {'; '.join(told)}.", ""]
+        for key in [key for key in keys if key in SHOWN_DIFFERENCES] or keys[-1:]:
+            told = [f"{name} {signed(row[key])}" for name, row in differences.items()]
+            lines += [f"Portrait less baseline on the same users, {key}: {'; '.join(told)}.", ""]
     if ways := result.get("ways"):
         told = [f"{'Portrait' if name == 'portrait' else name} {100 * row[keys[-1]]:.0f} %" for name, row in ways.items()]
         lines += [f"Of the way from popularity to the oracle, {keys[-1]}: {'; '.join(told)}.", ""]
+    if deciles := result.get("deciles"):
+        lines += [
+            "Predicted over true total of each tenth of the users, lowest prediction first:",
+            "",
+            "| | " + " | ".join(str(place) for place in range(1, len(deciles["portrait"]) + 1)) + " |",
+            "| --- |" + " --- |" * len(deciles["portrait"]),
+            *(f"| {name} | " + " | ".join("" if part is None else f"{part:.2f}" for part in row) + " |" for name, row in deciles.items()),
+            "",
+        ]
     if slices := result.get("slices"):
         names = ["portrait", *result["baselines"]]
         lines += [

@@ -30,7 +30,8 @@ class Trait:
 class Inferred:
     """What the served portrait model says. Interests are shares by top-level category, most first; None a month ago without events by then.
 
-    The alarm says that the taste changed at once within the last 30 days, on stronger evidence than all but a few users give.
+    The alarm says that the taste changed at once within the last 30 days, on stronger evidence than all but a few users give. Expected
+    spend is None where the shop's records were too short to learn it from.
     """
 
     model_version: int
@@ -45,6 +46,7 @@ class Inferred:
     purchase_probability_30d: float
     churn_probability_7d: float
     churn_probability_30d: float
+    expected_spend_90d: float | None
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def _infer(shop: ShopFront, row: dict[str, Any], as_of: datetime) -> Inferred:
         bool(answer["interest_alarm"][0]),
         _texts(answer["next_category"])[0] or None,
         *(float(answer[name][0]) for name in PROBABILITIES),
+        expected_spend_90d=float(spend) if np.isfinite(spend := answer["expected_spend_90d"][0]) else None,
     )
 
 

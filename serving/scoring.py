@@ -79,7 +79,8 @@ def score(day: date) -> Scored:
 
 
 def as_portraits(answer: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
-    """One JSON object a user: `traits`, `interests` (shares by category), `next_category`, `interest_alarm`, `segment`, probabilities."""
+    """One JSON object a user: `traits`, `interests` (shares by category), `next_category`, `interest_alarm`, `segment`, probabilities and
+    expected spend."""
     for row in range(len(answer["vector"])):
         traits = zip(answer["trait_names"][row].tolist(), answer["trait_choices"][row].tolist(), strict=True)
         shares = zip(answer["interest_categories"][row].tolist(), answer["interest_shares"][row].tolist(), strict=True)
@@ -89,7 +90,7 @@ def as_portraits(answer: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
             "next_category": answer["next_category"][row],
             "interest_alarm": bool(answer["interest_alarm"][row]),
             "segment": answer["segment"][row],
-            **{name: _number(answer[name][row]) for name in PROBABILITIES},
+            **{name: _number(answer[name][row]) for name in (*PROBABILITIES, "expected_spend_90d")},
         }
 
 

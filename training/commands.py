@@ -71,6 +71,24 @@ def evaluate_intent(
     _write(measure(csv=csv, target=target, folds=folds, seed=seed, log=_log), out)
 
 
+@evaluate.command("spend")
+def evaluate_spend(
+    source: SourceName,
+    data: Data = None,
+    days: Annotated[int, typer.Option(min=7, help="Length of the windows whose money is foreseen.")] = 90,
+    lifetimes: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A Python with the package lifetimes, for BG/NBD and Gamma-Gamma.")
+    ] = None,
+    seed: Seed = 7,
+    epochs: Epochs = None,
+    out: Out = None,
+) -> None:
+    """How well the money of the last days is foreseen, beside BG/NBD and Gamma-Gamma, boosted trees, and the days before once again."""
+    from training.evaluate import evaluate_spend as measure
+
+    _write(measure(source=source, data=data, days=days, lifetimes=lifetimes, seed=seed, epochs=epochs, log=_log), out)
+
+
 @evaluate.command("uplift")
 def evaluate_uplift(
     source: SourceName,

@@ -98,4 +98,6 @@ def _finite(value: Any) -> Any:
     """JSON knows no NaN: what is not finite becomes None."""
     if isinstance(value, Mapping):
         return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

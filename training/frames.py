@@ -17,6 +17,7 @@ from training.splits import Questions
 from training.uplift import CONTROL
 
 PERIOD = timedelta(days=14)
+SPEND_WINDOW = timedelta(days=90)
 PROPENSITY_LABELS = ("is_purchased_7d", "is_purchased_30d", "is_active_7d", "is_active_30d")
 
 
@@ -112,6 +113,25 @@ def propensity_labels(end: datetime) -> pd.DataFrame:
     return rows[(rows["known_at"] <= end) & rows[list(PROPENSITY_LABELS)].notna().all(axis=1)].reset_index(drop=True)
 
 
+def spend_labels(end: datetime) -> pd.DataFrame:
+    """`user_id`, `label_at` and `spend`, purchases less returns within `SPEND_WINDOW` from `label_at` on, of the windows over at `end`.
+
+    Users and times are those of `next_purchase_labels`. The money is the feature `spend_90d` as known when the window was over: label and
+    feature are counted by the same code, and what became known later is in neither. Times with less than such a window of records behind
+    them are left out, once there are others to learn from: their features count less than they say.
+    """
+    rows = read_mart("next_purchase_labels")[["user_id", "label_at"]]
+    rows = rows[rows["label_at"] + SPEND_WINDOW <= end]
+    first = rows["label_at"].min()
+    if rows["label_at"].max() - first >= 2 * SPEND_WINDOW:  # what is asked is still learned from
+        rows = rows[rows["label_at"] >= first + SPEND_WINDOW]
+    rows = rows.reset_index(drop=True).assign(spend=0.0)
+    for label_at, asked in rows.groupby("label_at"):
+        known = rows_as_of("user_features", label_at + SPEND_WINDOW).set_index("user_id")["spend_90d"]
+        rows.loc[asked.index, "spend"] = known.reindex(asked["user_id"]).fillna(0.0).to_numpy()
+    return rows
+
+
 def trait_labels(end: datetime) -> pd.DataFrame:
     """`user_id`, `trait`, `value` of what users had declared at `end`."""
     rows = read_mart("trait_labels")
@@ -124,7 +144,7 @@ def numbers_at(user_ids: pd.Series, at: datetime) -> np.ndarray:
     return frame[list(USER_FEATURES)].to_numpy(np.float32)
 
 
-def ask_propensities(labels: pd.DataFrame) -> Asked:
+def ask_portrait(labels: pd.DataFrame) -> Asked:
     return ask(PORTRAIT.feature_service, labels, labels["label_at"])
 
 

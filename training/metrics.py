@@ -126,6 +126,38 @@ def confusion(truth: np.ndarray, said: np.ndarray, values: Sequence[str]) -> np.
     return counts
 
 
+def amounts(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """`mae`, `rmse`, `gini`, `spearman`, `total_ratio`, `decile_error` of predicted amounts of money, both `(rows,)`.
+
+    `gini` is the concentration of the true amounts on those who were predicted most, over the same by the truth itself: 0 is random, 1
+    perfect order. `total_ratio` is predicted over true total; `decile_error` the gap between predicted and true totals of the ten tenths of
+    rows by prediction, summed, over the true total.
+    """
+    ranks, own = rankdata(predicted), rankdata(truth)
+    total = truth.sum()
+    gaps = [abs((predicted[part] - truth[part]).sum()) for part in tenths(predicted)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            "mae": float(np.mean(np.abs(predicted - truth))),
+            "rmse": float(np.sqrt(np.mean((predicted - truth) ** 2))),
+            "gini": float(np.dot(truth, ranks - ranks.mean()) / np.dot(truth, own - own.mean())),
+            "spearman": float(np.dot(ranks - ranks.mean(), own - own.mean()) / (len(own) * ranks.std() * own.std())),
+            "total_ratio": float(predicted.sum() / total),
+            "decile_error": float(sum(gaps) / total),
+        }
+
+
+def tenths(predicted: np.ndarray) -> list[np.ndarray]:
+    """Row numbers by rising prediction in ten parts of equal count; fewer where there are fewer rows."""
+    return [part for part in np.array_split(np.argsort(predicted, kind="stable"), 10) if len(part)]
+
+
+def decile_ratios(truth: np.ndarray, predicted: np.ndarray) -> list[float]:
+    """Predicted over true total of each of the `tenths`, lowest prediction first; not finite where the truth adds up to nothing."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return [float(predicted[part].sum() / truth[part].sum()) for part in tenths(predicted)]
+
+
 def uplift(outcome: np.ndarray, predicted: np.ndarray, is_treated: np.ndarray) -> dict[str, float]:
     """`uplift@30%` (by group), `qini` and `auuc` (both normalised: 0 is random, 1 is perfect) of a 0/1 outcome, by scikit-uplift.
 

@@ -10,19 +10,25 @@ from training.encoder import TrainedEncoder
 from training.interests import Interests
 from training.layers import RESERVED
 from training.propensities import OUTCOMES, Propensities
-from training.raw_history import HistoryReader
+from training.raw_history import DAY_US, HistoryReader, ReadHistory
 from training.segments import Segments
 from training.signatures import USER_FEATURES
+from training.spend import PACE_DAYS, PACE_UNIT, Spend
 from training.traits import Traits
 
 UNKNOWN = "unknown"
 
 
 class Portrait(tf.Module):
-    """Heads on the frozen encoder. Without propensity heads (no labels yet) those outputs are NaN: unknown; without segments, ''."""
+    """Heads on the frozen encoder. Without propensity or spend heads (no labels yet) their outputs are NaN; without segments, ''."""
 
     def __init__(
-        self, encoder: TrainedEncoder, traits: Traits, propensities: Propensities | None, segments: Segments | None = None
+        self,
+        encoder: TrainedEncoder,
+        traits: Traits,
+        propensities: Propensities | None,
+        segments: Segments | None = None,
+        spend: Spend | None = None,
     ) -> None:
         super().__init__()
         self.reader = HistoryReader(encoder)
@@ -33,6 +39,8 @@ class Portrait(tf.Module):
         self.propensities = propensities
         self.propensity_networks = [propensities.network] if propensities else []
         self.segments = segments
+        self.spend = spend
+        self.spend_networks = spend.networks if spend else []
 
     def serve(
         self, event_item_ids: tf.Tensor, event_types: tf.Tensor, event_times_us: tf.Tensor, as_of_us: tf.Tensor, **numbers: tf.Tensor
@@ -47,6 +55,7 @@ class Portrait(tf.Module):
             **self._trait_outputs(chances, tf.shape(history.counts)[0]),
             **self.interests.outputs(history, as_of_us),
             **{name: propensities[:, place] for place, name in enumerate(OUTCOMES)},
+            "expected_spend_90d": self._expected_spend(history, features),
             "segment": self.segments.name_of(features) if self.segments else tf.fill(tf.shape(history.counts), ""),
         }
 
@@ -139,3 +148,13 @@ class Portrait(tf.Module):
         numbers = tf.concat([features, days_since_last[:, None]], axis=1)
         logits = self.propensities.network({"vector": vectors, "numbers": numbers}, training=False)
         return tf.sigmoid(logits * self.propensities.slopes.astype(np.float32) + self.propensities.shifts.astype(np.float32))
+
+    def _expected_spend(self, history: ReadHistory, features: tf.Tensor) -> tf.Tensor:
+        """Money `(batch,)`."""
+        if self.spend is None:
+            return tf.fill(tf.shape(history.counts), np.float32(np.nan))
+        days = tf.cast((history.as_of_us - history.times[:, 0]) / DAY_US, tf.float32)
+        pace = tf.where(history.counts > 0, PACE_UNIT * tf.cast(history.counts, tf.float32) / (days + PACE_DAYS), np.nan)
+        return self.spend.expected(
+            {"vector": history.vectors, "numbers": tf.concat([features, history.days_since_last[:, None], pace[:, None]], axis=1)}
+        )

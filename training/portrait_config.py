@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class PortraitConfig:
-    """How the trait and the propensity heads on the frozen encoder learn."""
+    """How the trait, propensity and spend heads on the frozen encoder learn."""
 
     hidden: int = 32
     dropout: float = 0.3
@@ -16,6 +16,10 @@ class PortraitConfig:
     learning_rate: float = 3e-3
     batch: int = 256
     propensity_epochs: int = 6
+    spend_power: float = 1.7  # of the Tweedie loss: 1 is Poisson, 2 gamma
+    spend_steps: int = 200  # of the optimizer, however many rows there are
+    spend_dropout: float = 0.3
+    spend_parts: int = 5  # networks, each fitted without another part of the users
     trait_epochs: int = 60
     trait_patience: int = 4
     trait_parts: int = 3  # every network of a trait is fitted so many times, each without another part of the labels

@@ -76,10 +76,12 @@ def portrait_evidence(
     train: Asked,
     test: Asked,
     propensities: Any,
+    spent: Asked,
     catalogue: Catalogue,
     seed: int,
 ) -> Evidence:
-    """`held` are declarations of users that the heads did not see, `declared` those they saw; `test` is empty without propensity heads."""
+    """`held` are declarations of users that the heads did not see, `declared` those they saw; `test` is empty without propensity heads, and
+    `spent` without the one of expected spend."""
     models = {"portrait": SavedPredictor(saved_model)}
     if published := champion("portrait"):
         models[f"served version {published[0]}"] = SavedPredictor(published[1])
@@ -125,8 +127,14 @@ def portrait_evidence(
     for name, values in joined.items():
         whole = metrics.bootstrap(mean(name), len(values), seed, 200) if len(values) else None
         figures[name] = {"negative logloss": whole["mean"] if whole else float("nan"), **scores.figures[name]}
+        if name == BASE or name in models:
+            figures[name] |= _spend_figures(models.get(name), spent)
         intervals[name] = {**({"negative logloss": whole} if whole else {}), **scores.intervals[name]}
     missing = "".join(f" No head for trait {trait}: {reason}." for trait, reason in traits.skipped.items())
+    if len(spent.labels):
+        missing += f" Expected spend of {len(spent.labels)} users, whose base rate is what they spent in the 90 days before."
+    else:
+        missing += " No head for expected spend: too few windows of 90 days are over in which anybody paid."
     return Evidence(
         len(joined["portrait"]),
         mean("portrait"),
@@ -225,3 +233,15 @@ def _examples(
 
 def _short(outcome: str) -> str:
     return outcome.replace("_probability", "")
+
+
+def _spend_figures(model: SavedPredictor | None, spent: Asked) -> dict[str, float]:
+    """Figures of expected spend at the newest label time; the base rate's is what was spent in the 90 days before, once again."""
+    if not len(spent.labels):
+        return {}
+    said = _answers(model, spent.histories, spent.at_us, spent.numbers) if model else {}
+    again = np.nan_to_num(spent.numbers[:, USER_FEATURES.index("spend_90d")])
+    if model and "expected_spend_90d" not in said:
+        return {}
+    found = metrics.amounts(spent.labels["spend"].to_numpy(float), said.get("expected_spend_90d", again))
+    return {f"spend_90d {key}": value for key, value in found.items()}

@@ -1,4 +1,4 @@
-"""The portrait's run: trait and propensity heads on the frozen encoder, judged by log-loss on held-out users and on a later time.
+"""The portrait's run: trait, propensity and spend heads on the frozen encoder, judged by log-loss on held-out users and on a later time.
 
 The encoder has learned from the events between the evaluated label time and its own holdout time; the heads have not.
 """
@@ -14,7 +14,16 @@ import tensorflow as tf
 
 from training.encoder import TrainedEncoder
 from training.export import export_model
-from training.frames import Asked, ask_propensities, histories_until, numbers_at, propensity_labels, to_us, trait_labels
+from training.frames import (
+    SPEND_WINDOW,
+    Asked,
+    histories_until,
+    numbers_at,
+    propensity_labels,
+    spend_labels,
+    to_us,
+    trait_labels,
+)
 from training.histories import Histories
 from training.known_histories import some_users
 from training.portrait import Portrait
@@ -26,6 +35,7 @@ from training.run_recommender import golden_users
 from training.segments import fit_segments
 from training.served import blocks, history_inputs, number_inputs
 from training.signatures import PORTRAIT, USER_FEATURES
+from training.spend import Spend, fit_spend, pace
 from training.traits import fit_traits
 
 OUTCOME_WINDOW = timedelta(days=30)
@@ -44,7 +54,7 @@ def train_portrait(
     declared = declared[declared["user_id"].isin(set(histories.user_ids))]
     is_held = part_of(declared["user_id"], seed) < 0.2
     traits = fit_traits(encoder, histories, declared[~is_held], config, seed, to_us(window.holdout_at))
-    train, test = _propensity_parts(propensity_labels(window.end_at), seed)
+    train, test = _learned_and_asked(propensity_labels(window.end_at), OUTCOME_WINDOW, seed)
     propensities = None
     if len(train.labels) >= MIN_LABELS:
         is_calibration = part_of(train.labels["user_id"], seed + 1) < config.calibration_share
@@ -55,8 +65,11 @@ def train_portrait(
         lacking = "; ".join(f"trait {trait}: {reason}" for trait, reason in traits.skipped.items()) or "`user_traits` has no rows"
         raise skip("portrait", window, f"too few labels: {len(train.labels)} in next_purchase_labels ({MIN_LABELS} needed); {lacking}")
 
+    paid, asked = _learned_and_asked(spend_labels(window.end_at), SPEND_WINDOW, seed)
+    spend = _fit_spend(encoder, paid, config, seed)
+
     known = numbers_at(pd.Series(histories.user_ids), window.holdout_at)
-    served = Portrait(encoder, traits, propensities, fit_segments(known, seed))
+    served = Portrait(encoder, traits, propensities, fit_segments(known, seed), spend)
     served.interests.alarm_from.assign(alarm_level(served, histories, to_us(window.holdout_at)))
     examples = golden_users(histories)
     unknown = np.full((len(examples), len(USER_FEATURES)), np.nan)
@@ -74,6 +87,7 @@ def train_portrait(
         train,
         test if propensities else test[np.empty(0, np.int64)],
         propensities,
+        asked if spend else asked[np.empty(0, np.int64)],
         encoder.catalogue,
         seed,
     )
@@ -94,16 +108,24 @@ def part_of(user_ids: pd.Series, seed: int) -> np.ndarray:
     return hashes / 2.0**64
 
 
-def _propensity_parts(labels: pd.DataFrame, seed: int) -> tuple[Asked, Asked]:
+def _fit_spend(encoder: TrainedEncoder, paid: Asked, config: PortraitConfig, seed: int) -> Spend | None:
+    """None where too little is known of what users spent: see `training.spend.fit_spend`."""
+    speed = pace(paid.histories.times_us, paid.at_us, encoder.config.sequence_length)
+    numbers = np.column_stack([paid.numbers, paid.days_since_last, speed])
+    part = (part_of(paid.labels["user_id"], seed + 1) * config.spend_parts).astype(int)
+    return fit_spend(encoder.vectors(paid.histories, paid.at_us), numbers, paid.labels["spend"].to_numpy(float), part, config, seed)
+
+
+def _learned_and_asked(labels: pd.DataFrame, outcome_window: timedelta, seed: int) -> tuple[Asked, Asked]:
     """Rows to learn from and rows to be asked: the newest label time is asked, and what was known by then is learned from.
 
     Where nothing was known by then, a fifth of the users is asked and the others are learned from.
     """
     newest = labels["label_at"].max() if len(labels) else pd.NaT
     asked = labels[labels["label_at"] == newest]
-    learned = labels[labels["label_at"] + OUTCOME_WINDOW <= newest] if len(labels) else labels
+    learned = labels[labels["label_at"] + outcome_window <= newest] if len(labels) else labels
     if len(learned) < MIN_LABELS and len(asked):
         is_asked = part_of(asked["user_id"], seed) < 0.2
         learned, asked = asked[~is_asked], asked[is_asked]
     learned = learned.sample(min(MAX_LABELS, len(learned)), random_state=seed).sort_index()
-    return ask_propensities(learned), ask_propensities(asked)
+    return ask_portrait(learned), ask_portrait(asked)

@@ -124,9 +124,10 @@ PORTRAIT = ServedModel(
         Tensor("purchase_probability_30d", "float32", ("batch",), "probability of a purchase within 30 days"),
         Tensor("churn_probability_7d", "float32", ("batch",), "probability of no event at all within 7 days"),
         Tensor("churn_probability_30d", "float32", ("batch",), "probability of no event at all within 30 days"),
+        Tensor("expected_spend_90d", "float32", ("batch",), "purchases less returns within 90 days, in the shop's currency; NaN untold"),
         Tensor("segment", "string", ("batch",), "name of the cluster of users that the user's numbers are nearest to"),
     ),
-    "Who a user is: vector, traits, interests, propensities.",
+    "Who a user is: vector, traits, interests, propensities, expected spend.",
     (*HISTORY, *_USER),
     (
         Tensor(

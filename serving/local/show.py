@@ -67,6 +67,8 @@ def portrait(answer: dict[str, Any]) -> Panel:
             lines.add_row("[dim]next_category[/]", escape(inferred["next_category"]), source)
         for name in ("purchase_probability_7d", "purchase_probability_30d", "churn_probability_7d", "churn_probability_30d"):
             lines.add_row(f"[dim]{name}[/]", f"{inferred[name]:.1%}", source)
+        if inferred["expected_spend_90d"] is not None:
+            lines.add_row("[dim]expected_spend_90d[/]", f"{inferred['expected_spend_90d']:.2f}", source)
     parts: list[RenderableType] = [lines, *([escape(answer["note"])] if answer["note"] else [])]
     newest = Table("newest events", "", "", box=None, pad_edge=False)
     for event in answer["recent"][:5]:

@@ -73,6 +73,7 @@ class FakeFront:
                 purchase_probability_30d=np.array([0.5]),
                 churn_probability_7d=np.array([0.3]),
                 churn_probability_30d=np.array([0.1]),
+                expected_spend_90d=np.array([42.5]),
             )
         names = np.array([[b"coupon", b"mail"]] * batch, dtype=object)
         spend = np.repeat(self.spend_uplift, batch // len(self.spend_uplift), axis=0)

@@ -35,6 +35,7 @@ def portrait(word: str) -> dict[str, Any]:
             "purchase_probability_30d": 0.2,
             "churn_probability_7d": 0.4,
             "churn_probability_30d": 0.3,
+            "expected_spend_90d": 12.345,
         },
         "note": f"note {word}",
         "recent": [{"occurred_at": "2024-04-29", "event_type": "view", "title": word, "item_id": "i1"}],

@@ -40,6 +40,7 @@ class FakeClient:
         batch = len(inputs["as_of_us"])
         both = [self.likes, "books" if self.likes == "toys" else "toys"]
         chances = {name: np.linspace(0.1, 0.3, batch) for name in scoring.PROBABILITIES}
+        spend = np.where(np.arange(batch) == 0, 12.34567, np.nan)
         return Answer(
             vector=np.tile([0.5, -0.5], (batch, 1)),
             trait_names=np.array([["gender"]] * batch, object),
@@ -49,6 +50,7 @@ class FakeClient:
             interest_alarm=np.zeros(batch, np.int32),
             next_category=np.array([self.likes] * batch, object),
             segment=np.array(["browsers, quiet"] * batch, object),
+            expected_spend_90d=spend,
             **chances,
         )
 
@@ -93,7 +95,9 @@ def test_a_day_scores_every_known_user_in_batches_and_again_replaces_itself(serv
         "next_category": "toys",
         "segment": "browsers, quiet",
         **dict.fromkeys(scoring.PROBABILITIES, 0.1),
+        "expected_spend_90d": 12.3457,
     }
+    assert json.loads(first[1]["portrait"])["expected_spend_90d"] is None  # the model did not say
     scoring.score(date(2024, 2, 1))
     assert landed(house) == first
 

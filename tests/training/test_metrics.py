@@ -110,6 +110,37 @@ def test_a_perfect_uplift_order_has_qini_and_auuc_of_one():
     assert all(math.isnan(value) for value in metrics.uplift(outcome, outcome, np.ones(8)).values())
 
 
+def test_amounts_by_hand():
+    truth, said = np.array([0.0, 2.0, 6.0]), np.array([1.0, 4.0, 1.0])
+    got = metrics.amounts(truth, said)
+    assert got["mae"] == pytest.approx((1 + 2 + 5) / 3)
+    assert got["rmse"] == pytest.approx(math.sqrt((1 + 4 + 25) / 3))
+    # ranks of what was said 1.5, 3, 1.5; of the truth 1, 2, 3: sums of truth times (rank - 2) are -1 and 6
+    assert got["gini"] == pytest.approx((2 * 1 + 6 * -0.5) / 6)
+    assert got["spearman"] == pytest.approx((-0.5 * -1 + 1 * 0 - 0.5 * 1) / math.sqrt(1.5 * 2))
+    assert got["total_ratio"] == pytest.approx(6 / 8)
+    assert got["decile_error"] == pytest.approx((1 + 5 + 2) / 8)  # a row a part
+    doubled = metrics.amounts(truth, truth * 2)
+    assert (doubled["gini"], doubled["spearman"], doubled["total_ratio"]) == pytest.approx((1, 1, 2))
+    assert metrics.decile_ratios(truth, said) == [np.inf, 1 / 6, 2]
+
+
+def test_amounts_agree_with_scipy_and_with_the_area_under_a_lorenz_curve():
+    from scipy.stats import spearmanr
+
+    generator = np.random.default_rng(2)
+    truth, said = generator.gamma(1, 10, 500) * (generator.random(500) < 0.5), generator.permutation(500) * 1.0
+
+    def area(order: np.ndarray) -> float:
+        """Between the concentration curve and the diagonal, by trapezes."""
+        curve = np.append(0, np.cumsum(truth[order])) / truth.sum()
+        return float(np.trapezoid(curve, np.linspace(0, 1, 501)) - 0.5)
+
+    got = metrics.amounts(truth, said)
+    assert got["spearman"] == pytest.approx(spearmanr(truth, said)[0])
+    assert got["gini"] == pytest.approx(area(np.argsort(-said)) / area(np.argsort(-truth)))
+
+
 def test_bootstrap_mean_covers_what_theory_says_and_repeats_by_seed():
     values = np.random.default_rng(4).normal(size=400)
     got = metrics.bootstrap(lambda rows: values[rows].mean(), 400, seed=5)

@@ -39,6 +39,8 @@ class FakeFeatures:
         known = self.events[self.events["at"] < as_of]
         if view == "user_sequences":
             return pd.DataFrame({"user_id": sorted(known["user_id"].unique())}, dtype=object)
+        if view == "user_features":
+            return known[known["at"] >= as_of - timedelta(days=90)].groupby("user_id").size().rename("spend_90d").reset_index()
         items = pd.DataFrame({"item_id": sorted(known["item_id"].unique())}, dtype=object)
         return items.assign(title="a thing", category="things", brand=None, price=1.0, attributes=None)
 
@@ -276,7 +278,7 @@ def test_a_shop_of_campaigns_alone_trains_uplift_without_an_encoder(features):
 
 @pytest.mark.slow
 def test_portrait_learns_from_labels_known_before_the_ones_it_is_asked(features):
-    from training.run_portrait import _propensity_parts
+    from training.run_portrait import OUTCOME_WINDOW, _learned_and_asked
     from training.runs import train_encoder, train_model
 
     marts = no_labels()
@@ -288,7 +290,7 @@ def test_portrait_learns_from_labels_known_before_the_ones_it_is_asked(features)
     marts["trait_labels"] = pd.DataFrame(traits, columns=["user_id", "trait", "value", "known_at"])
     features(FakeFeatures(events_of(40, 12), marts))
 
-    learned, asked = _propensity_parts(marts["next_purchase_labels"], seed=1)
+    learned, asked = _learned_and_asked(marts["next_purchase_labels"], OUTCOME_WINDOW, seed=1)
     assert set(asked.labels["label_at"]) == {pd.Timestamp("2024-01-31")}
     assert set(learned.labels["label_at"]) == {pd.Timestamp("2024-01-01")}  # others were not known on 31 January
     encoder = train_encoder(WINDOW, {"epochs": 2, "seed": 1})
@@ -304,6 +306,32 @@ def test_portrait_learns_from_labels_known_before_the_ones_it_is_asked(features)
         "interests now, and 30 days before",
     ):
         assert said in report
+
+
+@pytest.mark.slow
+def test_expected_spend_is_served_where_windows_of_90_days_are_over_and_untold_elsewhere(features):
+    from training.runs import train_encoder, train_model
+
+    marts = no_labels()
+    rows = [(f"u{user:02d}", at) for at in (datetime(2024, 1, 8), datetime(2024, 4, 8)) for user in range(40)]
+    labels = pd.DataFrame(rows, columns=["user_id", "label_at"])
+    outcomes = dict.fromkeys(("is_purchased_7d", "is_purchased_30d", "is_active_7d", "is_active_30d"), True)
+    marts["next_purchase_labels"] = labels.assign(known_at=labels["label_at"] + timedelta(days=30), **outcomes)
+    features(FakeFeatures(events_of(40, 12, days=190), marts))
+    said = {}
+    for end in (date(2024, 7, 7), date(2024, 4, 6)):  # 90 days after both label times; one too few after the first
+        window = (date(2024, 1, 1), end)
+        encoder = train_encoder(window, {"epochs": 1, "seed": 1})
+        run = train_model("portrait", encoder.path, window, {"epochs": 1, "seed": 1})
+        golden = json.loads((run.path / "saved_model" / GOLDEN_FILE).read_text())
+        said[end] = golden["outputs"]["expected_spend_90d"], run.metrics
+    expected, metrics = said[date(2024, 7, 7)]
+    assert expected == pytest.approx([22.5] * 3, rel=0.3)  # an event every fourth day, each worth 1
+    assert metrics["portrait"]["spend_90d total_ratio"] == pytest.approx(1, abs=0.2)
+    assert {"spend_90d mae", "spend_90d gini"} <= set(metrics["base rate"])
+    untold, metrics = said[date(2024, 4, 6)]
+    assert np.isnan(untold).all()
+    assert not any(name.startswith("spend_90d") for name in metrics["portrait"])
 
 
 def test_a_window_must_have_a_day_and_holds_its_last_tenth_or_week_back():

@@ -180,6 +180,7 @@ def portrait(encoder, traits, shop, tmp_path_factory):
     from training.propensities import fit_propensities
     from training.segments import fit_segments
     from training.served import SavedPredictor, number_inputs
+    from training.spend import fit_spend
 
     random = np.random.default_rng(0)
     numbers = np.column_stack([random.poisson(3, (600, len(USER_FEATURES))), random.uniform(0, 9, 600)]).astype(np.float32)
@@ -190,10 +191,12 @@ def portrait(encoder, traits, shop, tmp_path_factory):
     propensities = fit_propensities(vectors, numbers, truth, np.arange(600) < 150, config, seed=1)
     path = tmp_path_factory.mktemp("portrait")
     segments = fit_segments(numbers[:, :-1], seed=1)
-    served = Portrait(encoder, traits[0], propensities, segments)
+    paid = np.where(random.uniform(size=600) < 0.5, 0.0, 10 * numbers[:, 0]) - (np.arange(600) == 0)  # the first one brings back
+    spend = fit_spend(vectors, np.column_stack([numbers, numbers[:, 0]]), paid, np.arange(600) % config.spend_parts, config, seed=1)
+    served = Portrait(encoder, traits[0], propensities, segments, spend)
     golden = raw(shop[:2]) | number_inputs(np.full((2, len(USER_FEATURES)), np.nan))
     export_model(served, served.serve, PORTRAIT, path, explain=served.explain, golden=golden, provenance={})
-    return path, SavedPredictor(path), propensities, (vectors, numbers, truth)
+    return path, SavedPredictor(path), propensities, (vectors, numbers, truth), (spend, paid)
 
 
 def test_the_exported_portrait_has_the_declared_signature(portrait):
@@ -203,6 +206,7 @@ def test_the_exported_portrait_has_the_declared_signature(portrait):
 
 def test_the_exported_portrait_says_what_the_keras_heads_say(portrait, traits, encoder):
     from training.served import number_inputs
+    from training.spend import pace
 
     histories = make_histories(ASKED)
     numbers = np.random.default_rng(1).poisson(3, (5, len(USER_FEATURES))).astype(np.float32)
@@ -217,6 +221,9 @@ def test_the_exported_portrait_says_what_the_keras_heads_say(portrait, traits, e
     expected = portrait[2].predict(encoder.vectors(histories, LATER_US), np.column_stack([numbers, days]).astype(np.float32))
     names = ("purchase_probability_7d", "purchase_probability_30d", "churn_probability_7d", "churn_probability_30d")
     np.testing.assert_allclose(np.column_stack([answer[name] for name in names]), expected, atol=1e-5)
+    speed = pace(histories.times_us, LATER_US, encoder.config.sequence_length)
+    spend = portrait[4][0].predict(encoder.vectors(histories, LATER_US), np.column_stack([numbers, days, speed]).astype(np.float32))
+    np.testing.assert_allclose(answer["expected_spend_90d"], spend, rtol=1e-4)
 
 
 def test_interests_are_shares_by_falling_size_and_follow_the_history(portrait, shop):
@@ -238,6 +245,24 @@ def test_propensities_rank_as_planted_and_an_outcome_of_one_class_gets_its_base_
     assert auc(truth[:, 0] == 1, chances[:, 0]) > 0.75
     assert ece(truth[:150, 0], chances[:150, 0], bins=4) < 0.12
     np.testing.assert_allclose(chances[:, 2], 601 / 602, atol=1e-6)
+
+
+def test_expected_spend_ranks_as_planted_and_keeps_the_level_of_what_was_paid(portrait):
+    from training.metrics import amounts
+
+    vectors, numbers, _ = portrait[3]
+    spend, paid = portrait[4]
+    got = amounts(paid, spend.predict(vectors, np.column_stack([numbers, numbers[:, 0]])).astype(float))
+    assert got["total_ratio"] == pytest.approx(1, abs=0.1)
+    assert got["gini"] > 0.3  # half of the users pay nothing, whoever they are
+
+
+def test_a_portrait_without_a_spend_head_says_nan(encoder, traits):
+    from training.portrait import Portrait
+    from training.served import number_inputs
+
+    asked = raw(make_histories({"a": walk(0, 3)})) | number_inputs(np.zeros((1, len(USER_FEATURES))))
+    assert np.isnan(Portrait(encoder, traits[0], None).serve(**asked)["expected_spend_90d"].numpy()).all()
 
 
 def campaign(rows: int = 4000) -> pd.DataFrame:
