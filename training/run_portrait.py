@@ -17,6 +17,7 @@ from training.export import export_model
 from training.frames import (
     SPEND_WINDOW,
     Asked,
+    ask_portrait,
     histories_until,
     numbers_at,
     propensity_labels,
