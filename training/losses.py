@@ -28,8 +28,9 @@ class NegativeSampler(keras.layers.Layer):
             self.log_q[RESERVED:] = np.log(weights / weights.sum())
         self._cumulative = np.cumsum(weights / weights.sum()).astype(np.float32)
         self._negatives = negatives
-        logs = np.log(counts + 1.0)
-        self.log_popularity = np.concatenate([np.zeros(RESERVED), logs - (logs.mean() if len(logs) else 0.0)]).astype(np.float32)
+        logs, is_seen = np.log(counts + 1.0), np.asarray(counts) > 0
+        centred = np.where(is_seen, logs - (logs[is_seen].mean() if is_seen.any() else 0.0), 0.0)  # nobody knows how popular a new item is
+        self.log_popularity = np.concatenate([np.zeros(RESERVED), centred]).astype(np.float32)
         self._random = keras.random.SeedGenerator(seed)
 
     def call(self, _any: Any) -> Any:
@@ -51,7 +52,7 @@ class NextItemLoss(keras.layers.Layer):
         self.popularity = self.add_weight(shape=(), initializer="zeros", name="popularity", autocast=False)
 
     def bias(self) -> Any:
-        """What is added to each place's logit, `(places,)`: its centred log-popularity times one learned number."""
+        """What is added to each place's logit, `(places,)`: centred log-popularity times one learned number; 0 for one never seen."""
         return self.popularity * ops.convert_to_tensor(self._sampler.log_popularity)
 
     def call(self, states: Any, true_vectors: Any, other_vectors: Any, targets: Any, others: Any) -> Any:

@@ -64,7 +64,7 @@ def _holds_together(result: dict, metrics: set[str], baselines: set[str], more: 
 def test_recommender_gives_the_promised_object(shop: Path, protocol: str):
     result = evaluate_recommender(source="landing", data=shop, protocol=protocol, seed=3, epochs=2, dim=8)
     baselines = {"popularity", "item_knn", "als", "ease", *(["top_frequency"] if protocol == "next-purchase" else [])}
-    _holds_together(result, {"HR@10", "NDCG@10"}, baselines, more={"differences", "slices"})
+    _holds_together(result, {"HR@10", "NDCG@10"}, baselines, more={"differences", "memory", "slices"})
     assert set(result["differences"]) == baselines
     assert len({json.dumps(figures) for figures in result["baselines"].values()}) > 1  # each its own
     assert all(1 <= part["users"] <= USERS for part in result["slices"].values())
@@ -92,7 +92,7 @@ def test_the_simulated_shop_is_measured_against_its_oracle_and_the_page_says_so(
     monkeypatch.setattr(oracle, "shop_oracle", lambda seed: ShopOracle.of(seed, size))
     result = evaluate_recommender(source="shop", data=None, protocol="time-split", seed=3, epochs=1, dim=8)
     baselines = {"popularity", "item_knn", "als", "ease"}
-    _holds_together(result, {"HR@10", "NDCG@10"}, baselines, more={"differences", "slices", "oracle", "ways"})
+    _holds_together(result, {"HR@10", "NDCG@10"}, baselines, more={"differences", "memory", "slices", "oracle", "ways"})
     best = result["oracle"]["NDCG@10"]["mean"]
     assert best > max(figures["NDCG@10"]["mean"] for figures in (result["metrics"], *result["baselines"].values()))
     base, own = (figures["NDCG@10"]["mean"] for figures in (result["baselines"]["popularity"], result["metrics"]))
