@@ -20,11 +20,11 @@ import keras
 import numpy as np
 
 from benchmarks.page import circumstances, write_part
-from training.catalogue import CATEGORY_LEVELS
+from training.catalogue import CATEGORY_LEVELS, ItemContent
 from training.encoder import build_encoder, build_item_encoder, precision
 from training.encoder_config import EncoderConfig
 from training.fitting import build_training_model, weighted_mean
-from training.layers import RESERVED
+from training.layers import IDS, RESERVED, content_table
 from training.steppers import ScannedSteps, fit_block
 from training.windows import EVENT_TYPE_IDS, GAP_BUCKETS
 
@@ -74,7 +74,7 @@ def moved(config: EncoderConfig, parameters: int) -> dict[str, int]:
     for the sum and for its gradient, which is written and read by two products)."""
     tokens = config.batch_rows * config.sequence_length
     size = 2 if config.precision == "mixed_bfloat16" else 4
-    columns = DENSE + 2 + CATEGORY_LEVELS
+    columns = DENSE + IDS
     return {
         "parameters": parameters * 4 * 9,
         "content": (2 * tokens + config.negatives) * columns * 4,
@@ -126,10 +126,12 @@ def measure(case: Case, ceilings: dict[str, float]) -> dict[str, Any]:
     config = case.config
     keras.utils.set_random_seed(SEED)
     random = np.random.default_rng(SEED)
-    table = random.normal(size=(ITEMS + RESERVED, 2 + CATEGORY_LEVELS + DENSE)).astype(np.float32)
-    table[:, 0] = np.arange(ITEMS + RESERVED)
-    table[:, 1 : 1 + CATEGORY_LEVELS] = random.integers(0, CATEGORIES, (ITEMS + RESERVED, CATEGORY_LEVELS))
-    table[:, 1 + CATEGORY_LEVELS] = random.integers(0, BRANDS, ITEMS + RESERVED)
+    content = ItemContent(
+        random.normal(size=(ITEMS, DENSE)).astype(np.float32),
+        random.integers(0, CATEGORIES, (ITEMS, CATEGORY_LEVELS)),
+        random.integers(0, BRANDS, ITEMS),
+    )
+    table = content_table(content, np.ones(ITEMS, bool), np.ones(ITEMS, np.int32))
     sizes = {"places": len(table), "columns": table.shape[1], "categories": CATEGORIES, "brands": BRANDS}
     with precision(config.precision):
         item_encoder = build_item_encoder(config, sizes, SEED, table)

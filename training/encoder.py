@@ -20,7 +20,7 @@ from training.catalogue import Catalogue, content_of
 from training.encoder_config import EncoderConfig
 from training.fitting import Watch, build_training_model, fit_next_item, validation_ndcg_with
 from training.histories import Histories
-from training.layers import RESERVED, ItemEncoder, StepEncoder, content_table, unit
+from training.layers import RESERVED, ItemEncoder, StepEncoder, content_table, unit, unknown_places
 from training.memory import Memory, choose_weights, remembered
 from training.rows import HistoryPieces, learned_from
 from training.splits import Validation
@@ -182,7 +182,7 @@ def train_encoder_network(
             f"{int(learned.counts.sum())} events on them, none of them such a pair. Load more days of the table `events`."
         )
     content = content_of(catalogue, learned.sample)
-    table = content_table(content, learned.counts > 0)
+    table = content_table(content, learned.counts > 0, unknown_places(catalogue.item_ids))
     sizes = {
         "places": len(table),
         "columns": table.shape[1],

@@ -1,10 +1,12 @@
 """Keras layers of the encoder, in `keras.ops` only: they run on the TensorFlow and on the JAX backend.
 
-Item places in every layer: 0 is padding, 1 an item outside the catalogue, 2 and up the items of the catalogue.
+Item places in every layer: 0 is padding, 1 to `BUCKETS` an item outside the catalogue, by the hash of its id, `RESERVED` and up the items
+of the catalogue.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -12,20 +14,29 @@ import numpy as np
 from keras import ops
 
 from training.catalogue import CATEGORY_LEVELS, ItemContent
+from training.hashing import buckets_of
 
-RESERVED = 2  # places before the first item: padding and unknown
+BUCKETS = 16  # of ids that no event has shown
+RESERVED = 1 + BUCKETS  # places before the first item
+IDS = CATEGORY_LEVELS + 3  # columns of the table that hold ids
 
 
-def content_table(content: ItemContent, is_seen: np.ndarray) -> np.ndarray:
-    """One float32 row per place, `(items + 2, 1 + levels + 1 + dense)`: id row, category ids, brand id, dense content.
+def unknown_places(item_ids: Iterable[str]) -> np.ndarray:
+    """The places of items outside the catalogue, `(items,)` int32 in `1 .. BUCKETS`."""
+    return 1 + buckets_of(item_ids, BUCKETS)
 
-    Items never seen in an event share the unknown item's id row and differ by content alone. Ids are kept as floats (exact up to 16
-    million) so that one table, one gather and one variable on any device serve them all.
+
+def content_table(content: ItemContent, is_seen: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    """One float32 row per place, `(items + RESERVED, IDS + dense)`: id row, bucket row, category ids, brand id, dense content.
+
+    The bucket row is the place that an item would have outside the catalogue, `unknown` `(items,)`; items never seen in an event have it
+    as their id row too, and differ by content. Ids are kept as floats (exact up to 16 million) so that one table, one gather and one
+    variable on any device serve them all.
     """
-    id_row = np.where(is_seen, np.arange(len(is_seen)) + RESERVED, 1)
-    rows = np.column_stack([id_row, content.category_ids, content.brand_ids, content.dense]).astype(np.float32)
+    id_row = np.where(is_seen, np.arange(len(is_seen)) + RESERVED, unknown)
+    rows = np.column_stack([id_row, unknown, content.category_ids, content.brand_ids, content.dense]).astype(np.float32)
     reserved = np.zeros((RESERVED, rows.shape[1]), np.float32)
-    reserved[1, 0] = 1
+    reserved[:, :2] = np.arange(RESERVED)[:, None]
     return np.concatenate([reserved, rows])
 
 
@@ -64,7 +75,7 @@ class ItemEncoder(keras.layers.Layer):
     """Vectors of items by id and by content, `(..., dim)`, from places `(...)`; padding is the zero vector.
 
     `vector = id embedding + category embeddings (one per level) + brand embedding + W dense content`. While training, a share
-    `id_dropout` of the items is given the unknown item's id embedding.
+    `id_dropout` of the items is given its bucket's id embedding, as if it had not been seen before.
     """
 
     def __init__(
@@ -107,7 +118,7 @@ class ItemEncoder(keras.layers.Layer):
             shape=(self.categories, self.dim), initializer=start(1), autocast=False, name="category_embedding"
         )
         self.brand_embedding = self.add_weight(shape=(self.brands, self.dim), initializer=start(2), autocast=False, name="brand_embedding")
-        dense = self.columns - 2 - CATEGORY_LEVELS
+        dense = self.columns - IDS
         self.dense_kernel = self.add_weight(shape=(dense, self.dim), initializer=start(3), name="dense_kernel")
 
     def call(self, places: Any, training: bool = False) -> Any:
@@ -116,13 +127,13 @@ class ItemEncoder(keras.layers.Layer):
     def vectors(self, places: Any, training: bool = False) -> Any:
         """What a call gives, float32 under every policy."""
         rows = ops.take(self.table, places, axis=0)  # (..., columns)
-        ids = ops.cast(rows[..., : CATEGORY_LEVELS + 2], "int32")
-        id_rows, category_ids, brand_ids = ids[..., 0], ids[..., 1:-1], ids[..., -1]
+        ids = ops.cast(rows[..., :IDS], "int32")
+        id_rows, bucket_rows, category_ids, brand_ids = ids[..., 0], ids[..., 1], ids[..., 2:-1], ids[..., -1]
         if training and self.id_dropout:
             is_dropped = keras.random.uniform(ops.shape(id_rows), seed=self._random) < self.id_dropout
-            id_rows = ops.where(is_dropped, ops.minimum(id_rows, 1), id_rows)
+            id_rows = ops.where(is_dropped, bucket_rows, id_rows)
         vectors = ops.take(self.id_embedding, id_rows, axis=0)
-        dense, kernel = (ops.cast(part, self.compute_dtype) for part in (rows[..., CATEGORY_LEVELS + 2 :], self.dense_kernel))
+        dense, kernel = (ops.cast(part, self.compute_dtype) for part in (rows[..., IDS:], self.dense_kernel))
         vectors += ops.cast(ops.matmul(dense, kernel), vectors.dtype)
         known_category = ops.cast(category_ids > 0, vectors.dtype)[..., None]  # (..., levels, 1)
         vectors += ops.sum(ops.take(self.category_embedding, category_ids, axis=0) * known_category, axis=-2)

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from training.encoder import TrainedEncoder
-from training.layers import RESERVED
+from training.hashing import KEY
+from training.layers import BUCKETS, RESERVED
 from training.windows import EVENT_TYPE_IDS, GAP_SECONDS
 
 DAY_US = 86_400_000_000
@@ -61,10 +62,17 @@ class HistoryReader(tf.Module):
     def __init__(self, encoder: TrainedEncoder) -> None:
         super().__init__()
         places = np.arange(len(encoder.catalogue)) + RESERVED
-        self.item_places = lookup(np.append(encoder.catalogue.item_ids, ""), np.append(places, 0), 1)
+        self._item_places = lookup(np.append(encoder.catalogue.item_ids, ""), np.append(places, 0), -1)
         self.type_ids = lookup(np.array(list(EVENT_TYPE_IDS)), np.array(list(EVENT_TYPE_IDS.values())), EVENT_TYPE_IDS["?"])
         self.network = encoder.network
         self.length = encoder.config.sequence_length
+
+    def places_of(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """Item places as in `training.layers`, same shape int32: '' is 0, an item outside the catalogue has the place of its bucket."""
+        found = self._item_places.lookup(item_ids)
+        signed = [key - (1 << 64) if key >> 63 else key for key in KEY]
+        buckets = tf.strings.to_hash_bucket_strong(item_ids, BUCKETS, signed)
+        return tf.where(found < 0, 1 + tf.cast(buckets, tf.int32), found)
 
     def read(self, event_item_ids: tf.Tensor, event_types: tf.Tensor, event_times_us: tf.Tensor, as_of_us: tf.Tensor) -> ReadHistory:
         is_real = (event_item_ids != "") & (event_times_us < as_of_us[:, None])
@@ -80,7 +88,7 @@ class HistoryReader(tf.Module):
 
         times = tf.gather(event_times_us, order, batch_dims=1)
         inputs = {
-            "items": take(tf.gather(self.item_places.lookup(event_item_ids), order, batch_dims=1)),
+            "items": take(tf.gather(self.places_of(event_item_ids), order, batch_dims=1)),
             "types": take(tf.gather(self.type_ids.lookup(event_types), order, batch_dims=1)),
             "gaps": take(gap_buckets(times)),
             "waits": waits(take(times), kept, as_of_us),
@@ -105,7 +113,7 @@ class HistoryReader(tf.Module):
 
     def places_before(self, event_item_ids: tf.Tensor, event_times_us: tf.Tensor, as_of_us: tf.Tensor) -> tf.Tensor:
         """Item places of all events before the question, not only of the newest, `(batch, steps)`; 0 elsewhere."""
-        return tf.where(event_times_us < as_of_us[:, None], self.item_places.lookup(event_item_ids), 0)
+        return tf.where(event_times_us < as_of_us[:, None], self.places_of(event_item_ids), 0)
 
 
 def waits(times_us: tf.Tensor, counts: tf.Tensor, as_of_us: tf.Tensor) -> tf.Tensor:

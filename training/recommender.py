@@ -41,7 +41,7 @@ class Recommender(tf.Module):
         scores = tf.where(history.counts[:, None] > 0, scores, self.popularity)
         batch, items = tf.shape(scores)[0], scores.shape[1]
 
-        excluded = self.reader.item_places.lookup(exclude_item_ids)  # (batch, excluded), 0 and 1 are no items
+        excluded = self.reader.places_of(exclude_item_ids)  # (batch, excluded), below RESERVED are no items
         rows = tf.broadcast_to(tf.range(batch)[:, None], tf.shape(excluded))
         places = tf.reshape(tf.stack([rows, excluded], axis=-1), [-1, 2])
         by_place = tf.pad(scores, [[0, 0], [RESERVED, 0]])
@@ -64,7 +64,7 @@ class Recommender(tf.Module):
     ) -> dict[str, tf.Tensor]:
         """For each of the items its score and the past events that raise it most: see `explanations.drivers`."""
         history = self.reader.read(event_item_ids, event_types, event_times_us, as_of_us)
-        places = tf.maximum(self.reader.item_places.lookup(item_ids) - RESERVED, -1)  # (batch, items)
+        places = tf.maximum(self.reader.places_of(item_ids) - RESERVED, -1)  # (batch, items)
         wanted = tf.gather(self.item_vectors, tf.maximum(places, 0))  # (batch, items, dim)
         bias, usual = (tf.gather(values, tf.maximum(places, 0)) for values in (self.bias, self.popularity))
 

@@ -9,7 +9,7 @@ import numpy as np
 from sources.landing import EVENT_TYPES
 from training.catalogue import Catalogue
 from training.histories import Histories
-from training.layers import RESERVED
+from training.layers import RESERVED, unknown_places
 
 #: Upper ends (exclusive) of the time-gap buckets in seconds: powers of two up to 97 days. Bucket 0 means: the first event.
 GAP_SECONDS = 2 ** np.arange(24, dtype=np.int64)
@@ -36,12 +36,15 @@ def gap_buckets(times_us: np.ndarray) -> np.ndarray:
 
 
 def steps_of(histories: Histories, catalogue: Catalogue, as_of_us: int | np.ndarray | None = None) -> list[Steps]:
-    """Every history as integers; an item outside the catalogue is place 1. With `as_of_us`, the newest event waits for that time."""
+    """Every history as integers; an item outside the catalogue is in its bucket. With `as_of_us`, the newest event waits for it."""
     if not len(histories):
         return []
     asked = np.broadcast_to(np.asarray(-1 if as_of_us is None else as_of_us, np.int64), (len(histories),))
     ends = np.cumsum(histories.lengths)[:-1]
-    places = np.maximum(catalogue.index_of(histories.all_item_ids) + RESERVED, 1).astype(np.int32)
+    ids = histories.all_item_ids
+    places = (catalogue.index_of(ids) + RESERVED).astype(np.int32)
+    is_unknown = places < RESERVED
+    places[is_unknown] = unknown_places(ids[is_unknown])
     types = np.array([EVENT_TYPE_IDS.get(name, 1) for name in np.concatenate(histories.event_types)], np.int32)
     return [
         Steps(items, kinds, gaps := gap_buckets(times), _waits(gaps, times, at))

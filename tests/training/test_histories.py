@@ -6,7 +6,9 @@ import pytest
 
 from tests.training.conftest import HOUR_US, START_US, make_histories
 from training.catalogue import catalogue_from_items, content_of
+from training.hashing import buckets_of
 from training.histories import histories_from_events
+from training.layers import BUCKETS, RESERVED
 from training.windows import Steps, gap_buckets, newest_steps, packed_windows, steps_of
 
 
@@ -47,15 +49,19 @@ def test_gap_buckets_are_powers_of_two_of_seconds():
     assert gap_buckets(seconds * 1_000_000).tolist() == [0, 1, 2, 3, 4, 25]
 
 
+UP = RESERVED - 2  # items are numbered from 2 here, 1 is one outside the catalogue
+
+
 def integers(*items: int) -> Steps:
     places = np.array(items, np.int32)
+    places[places > 1] += UP
     return Steps(places, np.full(len(items), 2, np.int32), np.zeros(len(items), np.int32), np.arange(1, len(items) + 1, dtype=np.int32))
 
 
 def test_every_event_but_the_first_is_a_target_once_and_windows_are_cut_from_the_newest_back():
     rows = packed_windows([integers(2, 3, 4, 5, 6, 7), integers(8, 9)], length=3, repeat_weight=0.0, rows_multiple=1, seed=0)
     found = {
-        (int(item), int(target), int(position))
+        (int(item) - UP, int(target) - UP, int(position))
         for item, target, weight, position in zip(
             *(rows[name].ravel() for name in ("items", "targets", "weights", "positions")), strict=True
         )
@@ -76,7 +82,7 @@ def test_users_in_one_row_have_segments_of_their_own_and_empty_rows_fill_the_bat
 
 def test_repeated_and_unknown_targets_weigh_what_the_config_says():
     rows = packed_windows([integers(2, 3, 2, 1, 4)], length=8, repeat_weight=0.25, rows_multiple=1, seed=0)
-    assert rows["targets"][0, :4].tolist() == [3, 2, 1, 4]
+    assert rows["targets"][0, :4].tolist() == [3 + UP, 2 + UP, 1, 4 + UP]
     assert rows["weights"][0, :4].tolist() == [1.0, 0.25, 0.0, 1.0]
 
 
@@ -102,7 +108,8 @@ def test_a_share_of_the_waits_is_unknown_while_training():
 def test_newest_steps_keep_the_newest_events_left_aligned():
     catalogue = catalogue_from_items(None, None, ["i01", "i02", "i03"])
     rows = newest_steps(steps_of(make_histories({"long": [1, 2, 3], "none": [], "odd": [9]}), catalogue), 2)
-    assert rows["items"].tolist() == [[3, 4], [0, 0], [1, 0]]  # i02 and i03; nothing; an unknown item
+    unknown = 1 + buckets_of(["i09"], BUCKETS)[0]
+    assert rows["items"].tolist() == [[RESERVED + 1, RESERVED + 2], [0, 0], [unknown, 0]]  # i02 and i03; nothing; an unknown item
     assert rows["segments"].tolist() == [[1, 1], [0, 0], [1, 0]]
 
 

@@ -2,6 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training.hashing import buckets_of
+from training.layers import RESERVED
 
 pytestmark = pytest.mark.slow
 
@@ -12,10 +17,12 @@ def parts():
     from training.layers import ItemEncoder, content_table
 
     content = ItemContent(np.array([[2.0], [0.0], [1.0]], np.float32), np.array([[1, 0, 0], [1, 2, 0], [0, 0, 0]]), np.array([1, 0, 0]))
-    table = content_table(content, is_seen=np.array([True, True, False]))
+    table = content_table(content, is_seen=np.array([True, True, False]), unknown=np.array([1, 2, 2]))
     layer = ItemEncoder(len(table), table.shape[1], 3, 2, dim=2, id_dropout=0.0, seed=0, table=table)
     layer.build(None)
-    layer.id_embedding.assign([[9, 9], [0.5, 0.5], [1, 2], [3, 4], [100, 100]])
+    ids = np.full((len(table), 2), 100.0)
+    ids[1], ids[2], ids[RESERVED], ids[RESERVED + 1] = (0.5, 0.5), (0.0, 7.0), (1, 2), (3, 4)
+    layer.id_embedding.assign(ids)
     layer.category_embedding.assign([[50, 50], [10, 0], [0, 10]])
     layer.brand_embedding.assign([[70, 70], [0.25, 0.25]])
     layer.dense_kernel.assign([[1, -1]])
@@ -23,14 +30,27 @@ def parts():
 
 
 def test_an_item_is_the_sum_of_id_categories_brand_and_content(parts):
-    vectors = np.array(parts(np.array([2, 3], np.int32)))
-    # place 2: id (1, 2) + category 1 (10, 0) + brand 1 (.25, .25) + 2 * (1, -1); place 3: id (3, 4) + categories (10, 0) and (0, 10)
+    vectors = np.array(parts(np.array([RESERVED, RESERVED + 1], np.int32)))
+    # first: id (1, 2) + category 1 (10, 0) + brand 1 (.25, .25) + 2 * (1, -1); second: id (3, 4) + categories (10, 0) and (0, 10)
     np.testing.assert_allclose(vectors, [[13.25, 0.25], [13.0, 14.0]])
 
 
-def test_padding_is_zero_and_an_item_never_seen_has_the_unknown_id_beside_its_content(parts):
-    vectors = np.array(parts(np.array([0, 1, 4], np.int32)))
-    np.testing.assert_allclose(vectors, [[0, 0], [0.5, 0.5], [1.5, -0.5]])
+def test_padding_is_zero_and_an_item_never_seen_has_its_buckets_id_beside_its_content(parts):
+    vectors = np.array(parts(np.array([0, 1, RESERVED + 2], np.int32)))
+    np.testing.assert_allclose(vectors, [[0, 0], [0.5, 0.5], [1.0, 6.0]])
+
+
+def test_a_share_of_the_items_is_seen_by_its_bucket_while_learning(parts):
+    from training.layers import ItemEncoder
+
+    layer = ItemEncoder.from_config(parts.get_config() | {"id_dropout": 0.3})
+    layer.build(None)
+    layer.set_weights(parts.get_weights())
+    vectors = np.array(layer(np.full(4000, RESERVED, np.int32), training=True))
+    # the first item with its own id (1, 2) or its bucket's (.5, .5)
+    is_dropped = np.isclose(vectors[:, 0], 12.75)
+    assert np.isclose(vectors[~is_dropped, 0], 13.25).all()
+    assert is_dropped.mean() == pytest.approx(0.3, abs=0.03)
 
 
 def test_an_item_encoder_makes_the_same_numbers_after_a_round_trip_of_its_config(parts):
@@ -39,7 +59,39 @@ def test_an_item_encoder_makes_the_same_numbers_after_a_round_trip_of_its_config
     copy = ItemEncoder.from_config(parts.get_config())
     copy.build(None)
     copy.set_weights(parts.get_weights())
-    np.testing.assert_array_equal(np.array(copy(np.array([2, 3, 4]))), np.array(parts(np.array([2, 3, 4]))))
+    places = np.array([1, RESERVED, RESERVED + 1, RESERVED + 2])
+    np.testing.assert_array_equal(np.array(copy(places)), np.array(parts(places)))
+
+
+def test_all_items_at_once_are_what_each_is_alone(parts):
+    from training.layers import ItemTable
+
+    table = np.array(ItemTable(parts)(np.zeros(1)))
+    np.testing.assert_array_equal(table, np.array(parts(np.arange(parts.places, dtype=np.int32))))
+
+
+def test_step_numbers_add_up_one_learned_vector_each():
+    from training.layers import StepEncoder
+
+    layer = StepEncoder([2, 3], dim=2, seed=0)
+    layer.build(None)
+    layer.table.assign([[1, 0], [2, 0], [0, 10], [0, 20], [0, 30]])
+    found = np.array(layer([np.array([[0, 1]], np.int32), np.array([[2, 0]], np.int32)]))
+    np.testing.assert_array_equal(found, [[[1, 30], [2, 10]]])
+    copy = StepEncoder.from_config(layer.get_config())
+    copy.build(None)
+    assert copy.table.shape == (5, 2)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=20))
+@settings(max_examples=30, deadline=None)
+def test_the_graph_puts_ids_into_the_buckets_of_the_training_rows(ids):
+    import tensorflow as tf
+
+    from training.hashing import KEY
+
+    signed = [key - (1 << 64) if key >> 63 else key for key in KEY]
+    assert buckets_of(ids, 16).tolist() == tf.strings.to_hash_bucket_strong(ids, 16, signed).numpy().tolist()
 
 
 def test_numbers_are_standardised_logs_beside_whether_they_are_known():
