@@ -146,7 +146,7 @@ class Training:
         self.run.turns, self.run.busy = self.run.turns + wall, self.run.busy + others
 
     def end(self) -> None:
-        self._process.terminate()
+        self._process.kill()  # PyTorch Lightning waits for the end of a batch when it is asked to terminate
         self._process.wait()
 
     def _report(self) -> dict[str, float]:
@@ -167,7 +167,7 @@ def duels(runs: list[Run]) -> list[dict[str, Any]]:
     """For each peer, each level of its best NDCG@10 and each run of ours: when both reached it, and how many times longer the peer took."""
     found = []
     for peer in (run for run in runs if run.name in PEERS and run.points):
-        for share in LEVELS:
+        for share in LEVELS if len(peer.points) > 1 else LEVELS[-1:]:
             theirs = peer.reached(share * peer.best)
             for own in (run for run in runs if run.name in OURS):
                 ours = own.reached(share * peer.best)
@@ -189,8 +189,8 @@ def section(runs: list[Run], facts: dict[str, Any]) -> str:
         f"Amazon Beauty, leave-one-out: {users} users, {facts['items']:,} items, {facts['events']:,} training events. After each epoch",
         f"all {users} validation questions, all items ranked, seen ones removed, their time not counted.",
         f"Targets `{facts['targets_sha256'][:16]}`.",
-        f"Each had {minutes} minutes of training or {PATIENCE} epochs that were no better, one at a time by turns. *Others* is the",
-        "share of all cores that other work took during its turns: seconds suffer from it, CPU seconds (of all threads) hardly.",
+        f"Each had up to {minutes} minutes of training, or {PATIENCE} epochs that were no better, one at a time by turns. *Others* is the",
+        "share of all cores that other work took during its turns: seconds suffer from it most, CPU seconds (of all threads) less.",
         "",
         "| | epochs | first epoch, s | each after it, s | users/s | in all, s | CPU, s | best NDCG@10 | at epoch | others |",
         "| --- |" + " --- |" * 9,
@@ -198,9 +198,9 @@ def section(runs: list[Run], facts: dict[str, Any]) -> str:
     for run in (run for run in runs if run.points):
         last, curve = run.points[-1], [point["ndcg"] for point in run.points]
         cells = [
-            f"{len(curve)}{'' if run.is_over(float('inf')) else ', still rising'}",
+            f"{len(curve)}{'' if run.is_over(float('inf')) else ', unfinished'}",
             f"{run.points[0]['seconds']:.0f}",
-            f"{run.epoch('seconds'):.1f}",
+            f"{run.epoch('seconds'):.1f}" if len(curve) > 1 else "",
             f"{facts['users'] / run.epoch('seconds'):,.0f}",
             f"{last['seconds']:.0f}",
             f"{last['cpu_seconds']:.0f}",
@@ -231,7 +231,7 @@ def section(runs: list[Run], facts: dict[str, Any]) -> str:
         wall, cpu = (peer.epoch(clock) / own.epoch(clock) for clock in ("seconds", "cpu_seconds"))
         lines += [
             "",
-            f"One epoch at the same width, blocks, heads, loss and inputs: the peer takes {wall:.1f} times as long, {cpu:.1f} by CPU.",
+            f"An epoch at the same width, blocks and heads, full softmax: the peer takes {wall:.1f} times as long, {cpu:.1f} by CPU.",
         ]
     return "\n".join(lines)
 
@@ -240,12 +240,13 @@ UNEQUAL = (
     "What was not equal:",
     "",
     "* Portrait reads items' attributes and the company they keep beside ids, the peer ids alone. *Ids alone* leaves out the attributes.",
-    "* Portrait packs several users into a row of 50 steps; the peer gives each user a row, here six sevenths padding.",
+    "* Portrait packs several users into a row of 50 steps; the peer gives each user a row, here seven eighths padding.",
     "* Portrait's temperature, dropout, rate and negatives were chosen on 6,000 of these validation users (`docs/models.md`), the peer's",
     "  by its authors on the same data set, with up to 200 epochs and a patience of 50. *As published* is 64 wide; gBCE is not",
-    "  published for it, but makes an epoch several times cheaper.",
+    "  published for it, but makes an epoch cheaper.",
     "* The peer learns from the newest 51 events of a user (127 users have more), Portrait from all, in windows.",
-    "* A peer that was *still rising* had not come to its best: what it says is about the time it had.",
+    "* Portrait reads the gaps between events. The data set knows the order alone; its made-up times tell how long a history becomes.",
+    "* An *unfinished* training had not come to its best: a ratio is about the NDCG@10 that the peer had reached by then.",
 )
 
 

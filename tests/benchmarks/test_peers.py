@@ -51,7 +51,7 @@ def test_ratios_are_the_peers_time_over_ours_to_the_same_level() -> None:
     assert [(duel["share"], duel["seconds"]) for duel in found] == [(0.8, 10.0), (0.95, 15.0), (1.0, None)]
 
 
-def test_the_page_says_what_was_not_reached_and_who_was_still_rising() -> None:
+def test_the_page_says_what_was_not_reached_and_who_was_unfinished() -> None:
     runs = [Run(name) for name in (*peers.OURS, *peers.PEERS)]
     runs[0].points, runs[2].points = points((10, 0.02), (20, 0.039)), points((100, 0.01), (300, 0.04))
     for run in runs:
@@ -67,7 +67,7 @@ def test_the_page_says_what_was_not_reached_and_who_was_still_rising() -> None:
         "targets_sha256": "a",
     }
     text = section(runs, facts)
-    assert "| RecTools eSASRec as published | 2, still rising | 100 | 200.0 | 0 | 300 | 600 | 0.0400 | 2 |" in text
+    assert "| RecTools eSASRec as published | 2, unfinished | 100 | 200.0 | 0 | 300 | 600 | 0.0400 | 2 |" in text
     assert "| 0.0400 (best) | 300, 600 | Portrait | not reached |" in text
     assert "| 0.0380 (95% of best) | 300, 600 | Portrait | 20, 40 | 15.0 | 15.0 |" in text
 
