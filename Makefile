@@ -47,8 +47,10 @@ test-fast: setup ## the part of the suite that takes under five minutes
 check: lint types layers sql test ## all of the above, tests last
 
 requirements: setup ## pin requirements/*.in again
-	@for name in portrait lifetimes; do $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --no-header --quiet requirements/$$name.in -o requirements/$$name.txt || exit 1; done
+	@for name in portrait lifetimes peers; do \
+		$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
+			requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+	done
 
 clean: ## stop the services; remove every house and all that was built (the virtual environment stays)
 	@if [ -x $(BIN)/portrait ]; then $(BIN)/portrait down; fi
