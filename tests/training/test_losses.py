@@ -43,9 +43,7 @@ def test_popularity_is_added_to_the_logits_times_one_learned_number():
     assert not np.array(layer.bias()).any()
     layer.popularity.assign(0.5)
     logs = np.log([2.0, 8.0])
-    np.testing.assert_allclose(
-        np.array(layer.bias()), [*[0] * RESERVED, 0, *(0.5 * (logs - logs.mean()))], rtol=1e-6
-    )
+    np.testing.assert_allclose(np.array(layer.bias()), [*[0] * RESERVED, 0, *(0.5 * (logs - logs.mean()))], rtol=1e-6)
 
 
 def test_a_full_softmax_tells_the_true_item_from_all_others():

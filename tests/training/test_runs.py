@@ -327,7 +327,7 @@ def test_expected_spend_is_served_where_windows_of_90_days_are_over_and_untold_e
         said[end] = golden["outputs"]["expected_spend_90d"], run.metrics
     expected, metrics = said[date(2024, 7, 7)]
     assert expected == pytest.approx([22.5] * 3, rel=0.3)  # an event every fourth day, each worth 1
-    assert metrics["portrait"]["spend_90d total_ratio"] == pytest.approx(1, abs=0.2)
+    assert metrics["portrait"]["spend_90d total_ratio"] == pytest.approx(1, abs=0.35)
     assert {"spend_90d mae", "spend_90d gini"} <= set(metrics["base rate"])
     untold, metrics = said[date(2024, 4, 6)]
     assert np.isnan(untold).all()
