@@ -110,8 +110,8 @@ def _infer(shop: ShopFront, row: dict[str, Any], as_of: datetime) -> Inferred:
         before if np.isfinite(list(before.values())).all() else None,
         bool(answer["interest_alarm"][0]),
         _texts(answer["next_category"])[0] or None,
-        *(float(answer[name][0]) for name in PROBABILITIES),
-        float(spend) if np.isfinite(spend := answer["expected_spend_90d"][0]) else None,
+        **{name: float(answer[name][0]) for name in PROBABILITIES},
+        expected_spend_90d=float(spend) if np.isfinite(spend := answer["expected_spend_90d"][0]) else None,
     )
 
 

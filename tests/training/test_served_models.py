@@ -258,11 +258,17 @@ def test_expected_spend_ranks_as_planted_and_keeps_the_level_of_what_was_paid(po
 
 
 def test_a_portrait_without_a_spend_head_says_nan(encoder, traits):
+    import tensorflow as tf
+
     from training.portrait import Portrait
     from training.served import number_inputs
 
     asked = raw(make_histories({"a": walk(0, 3)})) | number_inputs(np.zeros((1, len(USER_FEATURES))))
-    assert np.isnan(Portrait(encoder, traits[0], None).serve(**asked)["expected_spend_90d"].numpy()).all()
+    assert np.isnan(
+        Portrait(encoder, traits[0], None)
+        .serve(**{name: tf.constant(values) for name, values in asked.items()})["expected_spend_90d"]
+        .numpy()
+    ).all()
 
 
 def campaign(rows: int = 4000) -> pd.DataFrame:
