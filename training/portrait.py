@@ -1,4 +1,4 @@
-"""The served portrait: vector, calibrated traits, interests, propensities and segment of a user, from raw history and numbers."""
+"""The served portrait: vector, traits, interests, propensities, expected spend and segment of a user, from raw history and numbers."""
 
 from __future__ import annotations
 

@@ -181,7 +181,16 @@ def test_a_model_that_is_not_served_answers_503_with_the_reason(client: TestClie
 def test_the_page_shows_portrait_recommendations_and_offers(client: TestClient) -> None:
     page = client.get("/", params={"user": "ann"})
     assert page.status_code == 200
-    for shown in ("Title f", "female", "70.0 %", "toys", "90.0 %", "best: <strong>coupon</strong>", "model recommender, version 3"):
+    for shown in (
+        "Title f",
+        "female",
+        "70.0 %",
+        "toys",
+        "90.0 %",
+        "<strong>42.50",
+        "best: <strong>coupon</strong>",
+        "model recommender, version 3",
+    ):
         assert shown in page.text, shown
 
 

@@ -35,7 +35,7 @@ def portrait(word: str) -> dict[str, Any]:
             "purchase_probability_30d": 0.2,
             "churn_probability_7d": 0.4,
             "churn_probability_30d": 0.3,
-            "expected_spend_90d": 12.345,
+            "expected_spend_90d": 12.5,
         },
         "note": f"note {word}",
         "recent": [{"occurred_at": "2024-04-29", "event_type": "view", "title": word, "item_id": "i1"}],
@@ -70,3 +70,10 @@ def test_pictures_fit_80_columns_and_lose_no_number() -> None:
     assert max(map(len, text.splitlines())) <= 80
     assert "4.50" in text and "0.25" in text
     assert max(map(len, drawn(show.portrait(portrait("u1")), width=80).splitlines())) <= 80
+
+
+def test_expected_spend_is_drawn_where_the_model_says_one() -> None:
+    told = portrait("u1")
+    assert "12.50" in drawn(show.portrait(told))
+    told["inferred"]["expected_spend_90d"] = None
+    assert "expected_spend_90d" not in drawn(show.portrait(told))
