@@ -91,16 +91,19 @@ class TrainedEncoder:
         seen = histories if as_of_us is None else histories.before(as_of_us)
         return self._last_states(newest_steps(steps_of(seen, self.catalogue, as_of_us), self.config.sequence_length))
 
-    def scores(self, histories: Histories, batch: int = 1024, as_of_us: int | None = None) -> Iterator[np.ndarray]:
+    def scores(self, histories: Histories, batch: int = 1024, as_of_us: int | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """Logits of all items in `catalogue.item_ids` order, in blocks `(up to batch, items)` float32 that follow the users' order.
 
-        Nothing is excluded; a user without events gets the log-popularity of the items. `as_of_us` is when the next event is expected.
+        Nothing is excluded; a user without events gets the log-popularity of the items. `as_of_us` is when the next event is expected, once
+        or for each user.
         """
+        asked = None if as_of_us is None else np.broadcast_to(np.asarray(as_of_us, np.int64), (len(histories),))
         for start in range(0, len(histories), batch):
             block = histories[start : start + batch]
-            scores = self.vectors(block, as_of_us) @ self.vectors_of_items.T / self.config.temperature + self.item_bias
+            at_us = None if asked is None else asked[start : start + batch]
+            scores = self.vectors(block, at_us) @ self.vectors_of_items.T / self.config.temperature + self.item_bias
             if self.memory:
-                known = block if as_of_us is None else block.before(as_of_us)
+                known = block if at_us is None else block.before(at_us)
                 scores += self.memory.scores([self.catalogue.index_of(items) for items in known.item_ids])
             scores[block.lengths == 0] = self.popularity
             yield scores.astype(np.float32)
@@ -165,8 +168,8 @@ def train_encoder_network(
 ) -> TrainedEncoder:
     """An encoder fitted on `histories`; with `validation`, on the epoch with the best NDCG@10 there.
 
-    The memory's weights are chosen on `validation`. Where there is none, the last steps of some users are asked instead, who then teach
-    nothing else; a `config` that states the weights spares them.
+    The memory's weights are chosen on `validation`. Where there is none, the newest visits of some users teach nothing and are asked
+    instead (`splits.hold_out`), unless `config` states the weights.
     Histories in pieces become training rows in a file in their `folder`, and an epoch reads them from there. `log` takes a line an
     epoch; `watch` says more about how the fit is followed, and takes its place.
 

@@ -117,7 +117,7 @@ class HistoryPieces:
 @dataclass(frozen=True)
 class Learned:
     """What a fit learns from: `rows`, `targets` of their steps with a next event; events per item, `counts` `(items,)`; `sample` for the
-    items' content and company; questions to users `held_out` from all of these."""
+    items' content and company; questions `held_out` from all of these."""
 
     rows: TrainingRows
     counts: np.ndarray

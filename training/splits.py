@@ -32,12 +32,13 @@ class Validation:
     histories: Histories
     targets: np.ndarray
     removes_seen: bool = True
-    as_of_us: int | None = None  # when the next event is expected
+    as_of_us: int | np.ndarray | None = None  # when the next event is expected, once or `(users,)`
 
     def sampled(self, seed: int, most: int = 2500) -> Validation:
         """`most` of the questions, drawn by seed, or all."""
         asked = np.sort(np.random.default_rng(seed).permutation(len(self.targets))[:most])
-        return replace(self, histories=self.histories[asked], targets=self.targets[asked])
+        at_us = self.as_of_us[asked] if isinstance(self.as_of_us, np.ndarray) else self.as_of_us
+        return replace(self, histories=self.histories[asked], targets=self.targets[asked], as_of_us=at_us)
 
 
 @dataclass(frozen=True)
@@ -92,32 +93,39 @@ def time_split(histories: Histories, train_share: float = 0.8, repeats: bool = F
     )
 
 
-#: Users who are kept from teaching in order to be asked: a share, no more than, and no fewer than it takes to learn anything.
-HELD_OUT, MOST_HELD_OUT, LEAST_HELD_OUT = 0.05, 1000, 50
-ASKED_STEPS = 5  # newest steps of a user that are asked
+#: Users whose newest visits are kept from teaching in order to be asked: a share, no more than, and no fewer than it takes to tell.
+HELD_OUT, MOST_HELD_OUT, LEAST_HELD_OUT = 0.1, 2000, 50
+ASKED_VISITS = 2
+VISIT_SECONDS = 1024  # a visit ends where nothing follows for so long
 
 
 def hold_out(histories: Histories, repeats: bool, seed: int) -> tuple[Histories, Validation | None]:
-    """Histories without some users drawn by seed, and their newest steps as questions; nobody is held out where too few could be asked.
+    """Histories without the newest visits of some users drawn by seed, and the first steps of these visits as questions, asked when they
+    came; nothing is held out where too few could be asked.
 
-    A question's target is an item that is new to the user, or with `repeats` any item.
+    A question's target is an item that is new to the user, or with `repeats` any item. Only users with a visit before those are drawn:
+    who is asked has taught, as those have who are asked once the model is served.
     """
-    able = np.flatnonzero(histories.lengths > ASKED_STEPS)
-    count = min(MOST_HELD_OUT, int(len(able) * HELD_OUT))
-    if count < LEAST_HELD_OUT:
+    most, drawn = min(MOST_HELD_OUT, int(len(histories) * HELD_OUT)), 0
+    lengths, users, steps = histories.lengths.copy(), [], []
+    for user in np.random.default_rng(seed).permutation(len(histories)):
+        if drawn == most:
+            break
+        items, times = histories.item_ids[user], histories.times_us[user]
+        begins = np.flatnonzero(np.diff(times) >= VISIT_SECONDS * 1_000_000)[-ASKED_VISITS:] + 1
+        if len(begins) == ASKED_VISITS:
+            drawn += 1
+            lengths[user] = begins[0]
+            asked = [step for step in begins if repeats or items[step] not in items[:step]]
+            users += [user] * len(asked)
+            steps += asked
+    if drawn < LEAST_HELD_OUT or not users:
         return histories, None
-    drawn = np.sort(np.random.default_rng(seed).permutation(able)[:count])
-    users, lengths, targets = [], [], []
-    for user in drawn:
-        items = histories.item_ids[user]
-        for step in range(len(items) - ASKED_STEPS, len(items)):
-            if repeats or items[step] not in items[:step]:
-                users.append(user)
-                lengths.append(step)
-                targets.append(items[step])
-    asked = _first(histories[np.array(users, np.int64)], np.array(lengths, np.int64))
-    rest = histories[np.setdiff1d(np.arange(len(histories)), drawn)]
-    return rest, Validation(asked, np.array(targets, object), removes_seen=not repeats)
+    pairs = list(zip(users, steps, strict=True))
+    questions = _first(histories[np.array(users, np.int64)], np.array(steps, np.int64))
+    targets = np.array([histories.item_ids[user][step] for user, step in pairs], object)
+    at_us = np.array([histories.times_us[user][step] for user, step in pairs], np.int64)
+    return _first(histories, lengths), Validation(questions, targets, removes_seen=not repeats, as_of_us=at_us)
 
 
 def targets_sha256(user_ids: Iterable[str], targets: Iterable[object]) -> str:

@@ -10,10 +10,11 @@ from sources.landing import EVENT_TYPES
 from training.catalogue import Catalogue
 from training.histories import Histories
 from training.layers import RESERVED, unknown_places
+from training.splits import VISIT_SECONDS
 
 #: Upper ends (exclusive) of the time-gap buckets in seconds: powers of two up to 97 days. Bucket 0 means: the first event.
 GAP_SECONDS = 2 ** np.arange(24, dtype=np.int64)
-VISIT_BUCKET = 11  # up to 17 minutes
+VISIT_BUCKET = int(np.searchsorted(GAP_SECONDS, VISIT_SECONDS)) + 1  # the last within a visit
 GAP_BUCKETS = len(GAP_SECONDS) + 2
 EVENT_TYPE_IDS = {event_type: place for place, event_type in enumerate(("", "?", *EVENT_TYPES))}
 

@@ -75,7 +75,7 @@ def test_a_saved_encoder_recalls_the_same(recalling, tmp_path, shop):
     np.testing.assert_allclose(next(TrainedEncoder.load(tmp_path / "encoder").scores(shop)), next(recalling.scores(shop)), atol=1e-5)
 
 
-def test_users_who_are_asked_for_the_weights_teach_nothing_and_neighbours_that_help_get_weight():
+def test_visits_that_are_asked_for_the_weights_teach_nothing_and_neighbours_that_help_get_weight():
     """Users walk within one of many families of items; a vector of two numbers cannot tell the families apart, neighbours can."""
     from training.catalogue import catalogue_from_items
     from training.encoder import train_encoder_network
@@ -85,18 +85,36 @@ def test_users_who_are_asked_for_the_weights_teach_nothing_and_neighbours_that_h
     random = np.random.default_rng(0)
     histories = make_histories({f"u{user:04d}": list(8 * random.integers(12) + random.permutation(8)) for user in range(1200)})
     rest, asked = hold_out(histories, repeats=False, seed=1)
-    assert len(rest) == 1140
-    assert not set(asked.histories.user_ids) & set(rest.user_ids)
-    assert len(asked.targets) == 60 * 5
-    for items, target in zip(asked.histories.item_ids, asked.targets, strict=True):
+    assert (rest.lengths == 6).sum() == 120  # each event is a visit of its own here, and two of eight are asked
+    assert (rest.lengths == 8).sum() == 1080
+    assert len(asked.targets) == 120 * 2
+    kept = dict(zip(rest.user_ids, rest.item_ids, strict=True))
+    for user, items, times, target, at in zip(
+        asked.histories.user_ids, asked.histories.item_ids, asked.histories.times_us, asked.targets, asked.as_of_us, strict=True
+    ):
         assert target not in items
+        assert target not in kept[user]
+        assert at == times[-1] + HOUR_US
 
     catalogue = catalogue_from_items(None, None, histories.all_item_ids)
     config = EncoderConfig(sequence_length=8, dim=2, heads=1, epochs=1, long_taste=False)
     encoder = train_encoder_network(histories, catalogue, config, seed=1)
-    assert encoder.counts.sum() == 8 * 1140
+    assert encoder.counts.sum() == 8 * 1080 + 6 * 120
     assert encoder.config.memory_weight > 0
     assert encoder.memory is not None
+
+
+def test_steps_within_a_visit_are_not_asked():
+    from training.splits import hold_out
+
+    histories = make_histories({f"u{user:04d}": walk(user, 9) for user in range(1200)})
+    minutes = np.array([0, 1, 60, 61, 62, 120, 140, 141, 142]) * 60_000_000  # visits begin at 0, 60, 120 and 140
+    histories = replace(histories, times_us=[START_US + minutes for _ in histories.times_us])
+    rest, asked = hold_out(histories, repeats=False, seed=1)
+    assert len(asked.targets) == 120 * 2
+    assert asked.histories.lengths[:2].tolist() == [5, 6]
+    assert ((asked.as_of_us - START_US) // 60_000_000)[:2].tolist() == [120, 140]
+    assert sorted(set(rest.lengths)) == [5, 9]
 
 
 def test_too_few_users_are_not_asked():
