@@ -22,7 +22,7 @@ from training.encoder import TrainedEncoder, build_encoder, item_vectors, train_
 from training.encoder_config import EncoderConfig
 from training.fitting import Watch
 from training.histories import Histories
-from training.layers import RESERVED
+from training.layers import RESERVED, ItemTable
 
 FOREVER = 100_000  # epochs; the benchmark says when it is enough
 
@@ -44,7 +44,8 @@ class EpochEnds(Checkpoint):
 
     def _encoder(self, model: keras.Model) -> TrainedEncoder:
         """What the fit would return if it ended now."""
-        layer = model.get_layer("item_encoder")
+        tables = [layer for layer in model.layers if isinstance(layer, ItemTable)]
+        layer = tables[0].item_encoder if tables else model.get_layer("item_encoder")
         network = build_encoder(self._config, layer, seed=0)
         network.get_layer("body").set_weights(model.get_layer("body").get_weights())
         bias = keras.ops.convert_to_numpy(model.get_layer("loss").bias())[RESERVED:]
@@ -55,7 +56,7 @@ class EpochEnds(Checkpoint):
 def main(path: str, options: str, seed: str) -> None:
     chosen = json.loads(options)
     histories, catalogue = beauty(content=chosen.pop("content", True))
-    config = EncoderConfig(epochs=FOREVER, **chosen)
+    config = EncoderConfig(epochs=FOREVER, memory_weight=0.0, memory_own_weight=0.0, **chosen)  # the network alone, on all events
     turns = Turns(Rows.load(Path(path)))
     ends = EpochEnds(turns, config, catalogue, histories)
     train_encoder_network(histories, catalogue, config, int(seed), watch=Watch(checkpoint=ends))

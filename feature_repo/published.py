@@ -34,10 +34,12 @@ def connect() -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB that spills to the house's own temporary folder."""
     temporary = get_settings().home.resolve() / "tmp" / "duckdb"
     temporary.mkdir(parents=True, exist_ok=True)
-    return duckdb.connect(
+    connection = duckdb.connect(
         config={
             "memory_limit": MEMORY_LIMIT,
             "temp_directory": str(temporary),
             "preserve_insertion_order": False,
         }  # queries say their order
     )
+    connection.execute("set enable_progress_bar = false")  # it would go to standard output, where commands give their answers
+    return connection
