@@ -57,11 +57,16 @@ def cases() -> list[Case]:
     ]
 
 
+def encoded_items(config: EncoderConfig) -> int:
+    """How many items a step must encode: each event, target and negative, or all items once where they are fewer."""
+    return min(ITEMS, 2 * config.batch_rows * config.sequence_length + config.negatives)
+
+
 def operations(config: EncoderConfig) -> int:
     """Floating-point operations of one training step: twice the multiplications of each matrix product, and twice that again for its
     two gradients; the items' content is not learned, which saves one of them."""
     tokens, dim, negatives = config.batch_rows * config.sequence_length, config.dim, config.negatives
-    content = (2 * tokens + negatives) * DENSE * dim
+    content = encoded_items(config) * DENSE * dim
     block = tokens * dim * dim * (3 + 1 + 4 + 2 + 2) + 2 * tokens * config.sequence_length * dim  # qkv, out, wide, narrow, gates; attention
     taste = tokens * config.sequence_length * dim + tokens * dim * dim
     loss = tokens * negatives * dim
@@ -77,7 +82,7 @@ def moved(config: EncoderConfig, parameters: int) -> dict[str, int]:
     columns = DENSE + IDS
     return {
         "parameters": parameters * 4 * 9,
-        "content": (2 * tokens + config.negatives) * columns * 4,
+        "content": encoded_items(config) * columns * 4,
         "logits": 6 * tokens * config.negatives * size,
     }
 

@@ -190,9 +190,11 @@ def write_page() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*RUNS, []], help="all where none is named")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RUNS)}; all where none is named")
     parser.add_argument("--seeds", type=int, default=1, help=f"how many, from {SEED} on")
     given = parser.parse_args()
+    if unknown := set(given.names) - set(RUNS):
+        parser.error(f"A run must be one of {', '.join(RUNS)}. Received {', '.join(sorted(unknown))}.")
     RESULTS.mkdir(parents=True, exist_ok=True)
     for name in given.names or RUNS:
         for seed in range(SEED, SEED + given.seeds):

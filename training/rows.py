@@ -149,10 +149,9 @@ def learned_from(histories: Histories | HistoryPieces, catalogue: Catalogue, con
 
     rows: TrainingRows
     if isinstance(histories, Histories):
-        users, rows = len(histories), RowsInMemory(rows_of(histories, 0, len(histories)))
+        rows = RowsInMemory(rows_of(histories, 0, len(histories)))
     else:
-        users = histories.users
-        share = min(1.0, MOST_HISTORIES / max(1, users))
+        share = min(1.0, MOST_HISTORIES / max(1, len(histories)))
         pieces = (rows_of(piece, number, round(share * len(piece))) for number, piece in enumerate(histories.read()))
         rows = write_rows(pieces, histories.folder / "rows.parquet", GROUP_BATCHES * config.batch_rows)
-    return Learned(rows, counts, users, targets, joined(samples), held_out)
+    return Learned(rows, counts, len(histories), targets, joined(samples), held_out)

@@ -59,12 +59,12 @@ def test_the_exported_graph_recalls_what_numpy_does(recalling):
     assert np.abs(wanted - plain)[[0, 1, 4]].max() > 0.1
 
     explained = served.explain(**raw, item_ids=tf.constant([list(items)] * len(asked)))["scores"]
-    np.testing.assert_allclose(explained, wanted, atol=1e-4)
+    np.testing.assert_allclose(explained, wanted, rtol=1e-5, atol=1e-5)
     many = {"exclude_item_ids": tf.constant([[""]] * len(asked)), "k": tf.fill([len(asked)], len(items))}
     answer = served.serve(**raw, **many)
     for row in range(len(asked)):
         order = recalling.catalogue.index_of(np.array([name.decode() for name in answer["item_ids"][row].numpy()], object))
-        np.testing.assert_allclose(answer["scores"][row], wanted[row][order], atol=1e-4)
+        np.testing.assert_allclose(answer["scores"][row], wanted[row][order], rtol=1e-5, atol=1e-5)
 
 
 def test_a_saved_encoder_recalls_the_same(recalling, tmp_path, shop):

@@ -32,7 +32,6 @@ def train(name, config):
 train("scanned", config)
 train("half", replace(config, precision="mixed_bfloat16"))
 steppers.is_alone = lambda: False
-import training.distributed as distributed
 train("fitted", config)
 open(sys.argv[1], "w").write(json.dumps([losses, dtypes]))
 """
