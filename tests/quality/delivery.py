@@ -7,6 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from quality.warehouse import open_warehouse
+from sources.landing import LANDING
+
 DAY = date(2024, 5, 1)
 NEXT_DAY = date(2024, 5, 2)
 at = datetime.fromisoformat  # naive UTC, as everywhere in files and warehouse
@@ -100,3 +103,11 @@ def write_day(house: Path, table: str, rows: list[dict[str, Any]], ds: date = DA
     path = folder / f"part-{part}.parquet"
     pq.write_table(pa.Table.from_pylist(rows), path)
     return path
+
+
+def rows_kept(query: str = "") -> list[tuple]:
+    """Every row of the landing tables, the quarantine and the ledger, in an order of their own."""
+    with open_warehouse() as connection:
+        books = ["quarantine.rows", "quarantine.releases", "landing._loads", "landing._absent", "landing._profiles"]
+        tables = [query] if query else [*(f"landing.{name}" for name in LANDING), *books]
+        return [row for table in tables for row in connection.execute(f"from {table} order by all").fetchall()]

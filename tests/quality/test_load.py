@@ -1,10 +1,5 @@
-"""A day replaces itself, every row is accounted for, and a refused or killed load changes nothing."""
+"""A day replaces itself, every row is accounted for, and a refused load changes nothing."""
 
-import os
-import random
-import signal
-import subprocess
-import sys
 from datetime import date
 from pathlib import Path
 
@@ -13,23 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from quality import load
-from quality.errors import DeliveryRefused, RowsLost, WarehouseBusy, WindowInvalid
+from quality.errors import DeliveryRefused, RowsLost, WindowInvalid
 from quality.load import load_window
 from quality.row_rules import BURST, BURST_EVENTS
 from quality.warehouse import landing_columns, open_warehouse
-from settings import ROOT
 from sources.landing import LANDING
-from tests.quality.delivery import DAY, NEXT_DAY, NOON, VALID, at, row, write_day
+from tests.quality.delivery import DAY, NEXT_DAY, VALID, at, row, rows_kept, write_day
 
 THIRD_DAY = date(2024, 5, 3)
-
-
-def _content(query: str = "") -> list[tuple]:
-    """Every row of the landing tables, the quarantine and the ledger, in an order of their own."""
-    with open_warehouse() as connection:
-        books = ["quarantine.rows", "quarantine.releases", "landing._loads", "landing._absent", "landing._profiles"]
-        tables = [query] if query else [*(f"landing.{name}" for name in LANDING), *books]
-        return [row for table in tables for row in connection.execute(f"from {table} order by all").fetchall()]
 
 
 def test_rows_in_are_accepted_quarantined_or_exact_duplicates(house: Path) -> None:
@@ -52,8 +38,8 @@ def test_rows_in_are_accepted_quarantined_or_exact_duplicates(house: Path) -> No
     assert events.quarantined == {"quantity_negative": 1, "superseded": 1}
     assert "  events: 6 rows in = 3 accepted + 2 quarantined + 1 exact duplicates\n    quantity_negative: 1\n" in loaded.as_text()
     assert "  users: not delivered (no folder users/ in the delivery)" in loaded.as_text()
-    assert [(r[0], r[8]) for r in _content("landing.events")] == [("e1", 2.0), ("e2", 1.0), ("e4", 2.0)]
-    assert _content("landing._loads") == [("events", DAY, 6, 3, 2, 1, 0, "{}")]
+    assert [(r[0], r[8]) for r in rows_kept("landing.events")] == [("e1", 2.0), ("e2", 1.0), ("e4", 2.0)]
+    assert rows_kept("landing._loads") == [("events", DAY, 6, 3, 2, 1, 0, "{}")]
 
 
 def test_without_received_at_the_last_row_in_file_order_wins(house: Path) -> None:
@@ -61,27 +47,27 @@ def test_without_received_at_the_last_row_in_file_order_wins(house: Path) -> Non
     write_day(house, "items", [row("items", price=3.0), row("items", price=1.0)], part=1)
     items = load_window(house / "landing", DAY, NEXT_DAY).tables["items"]
     assert (items.accepted, items.exact_duplicates, items.superseded) == (1, 1, 2)
-    assert [r[5] for r in _content("landing.items")] == [1.0]
+    assert [r[5] for r in rows_kept("landing.items")] == [1.0]
 
 
 def test_a_correction_on_a_later_day_keeps_both_rows_and_when_each_became_known(house: Path) -> None:
     write_day(house, "users", [row("users", city="Lund")])
     write_day(house, "users", [row("users", city="Malmö")], ds=NEXT_DAY)
     load_window(house / "landing", DAY, THIRD_DAY)
-    stored = [(r[3], r[-3], r[-2]) for r in _content("landing.users")]
+    stored = [(r[3], r[-3], r[-2]) for r in rows_kept("landing.users")]
     assert stored == [("Lund", DAY, at("2024-05-02")), ("Malmö", NEXT_DAY, at("2024-05-03"))]
 
 
 def test_a_day_loaded_twice_is_there_once_and_a_redelivered_day_replaces_it(house: Path) -> None:
     write_day(house, "events", [row("events"), row("events", event_id="e2", quantity=-1.0)])
     load_window(house / "landing", DAY, NEXT_DAY)
-    first = _content()
+    first = rows_kept()
     load_window(house / "landing", DAY, NEXT_DAY)
-    assert _content() == first
+    assert rows_kept() == first
     write_day(house, "events", [row("events", event_id="e9")])
     load_window(house / "landing", DAY, NEXT_DAY)
-    assert [r[0] for r in _content("landing.events")] == ["e9"]
-    assert _content("quarantine.rows") == []
+    assert [r[0] for r in rows_kept("landing.events")] == ["e9"]
+    assert rows_kept("quarantine.rows") == []
 
 
 def test_the_order_and_size_of_loads_do_not_change_what_is_stored(house: Path) -> None:
@@ -92,11 +78,11 @@ def test_the_order_and_size_of_loads_do_not_change_what_is_stored(house: Path) -
         write_day(house, "events", [row("events"), row("events"), row("events", event_id=None)], ds=ds)
     end = date(2024, 5, 4)
     load_window(house / "landing", DAY, end)
-    together = _content()
+    together = rows_kept()
     for ds in (THIRD_DAY, DAY, NEXT_DAY, DAY):
         load_window(house / "landing", ds, date.fromordinal(ds.toordinal() + 1))
-    assert _content() == together
-    assert [r[-4] for r in _content("landing.campaign_exposures")] == ['{"x_age":3.0}', '{"x_age":3.5,"x_city":"Lund"}', '{"x_city":7.0}']
+    assert rows_kept() == together
+    assert [r[-4] for r in rows_kept("landing.campaign_exposures")] == ['{"x_age":3.0}', '{"x_age":3.5,"x_city":"Lund"}', '{"x_city":7.0}']
 
 
 def _at_once(count: int, **cells: object) -> list[dict]:
@@ -120,7 +106,7 @@ def test_more_events_of_a_user_in_one_second_than_anyone_can_cause_wait_in_quara
     events = load_window(house / "landing", DAY, NEXT_DAY).tables["events"]
     assert events.quarantined == {BURST: BURST_EVENTS + 7, "quantity_negative": 1}  # which of them are true nobody can tell
     assert (events.rows_in, events.accepted, events.exact_duplicates) == (BURST_EVENTS + 9, 1, 0)
-    assert [r[0] for r in _content("landing.events")] == ["e1"]
+    assert [r[0] for r in rows_kept("landing.events")] == ["e1"]
 
 
 def test_as_many_as_the_longest_order_guests_copies_and_the_next_second_are_no_burst(house: Path) -> None:
@@ -140,8 +126,8 @@ def test_other_days_and_undelivered_tables_are_left_alone(house: Path) -> None:
     (house / "landing" / "events" / f"ds={DAY}" / "part-0.parquet").unlink()
     write_day(house, "items", [row("items")])
     load_window(house / "landing", DAY, NEXT_DAY)
-    assert [r[0] for r in _content("landing.events")] == ["e2"]
-    assert [r[0] for r in _content("landing.users")] == ["u1"]
+    assert [r[0] for r in rows_kept("landing.events")] == ["e2"]
+    assert [r[0] for r in rows_kept("landing.users")] == ["u1"]
 
 
 def test_a_null_event_id_becomes_a_hash_of_all_columns(house: Path) -> None:
@@ -149,18 +135,18 @@ def test_a_null_event_id_becomes_a_hash_of_all_columns(house: Path) -> None:
     write_day(house, "events", [anonymous, anonymous, anonymous | {"quantity": 3.0}])
     events = load_window(house / "landing", DAY, NEXT_DAY).tables["events"]
     assert (events.accepted, events.exact_duplicates) == (2, 1)
-    ids = [r[0] for r in _content("landing.events")]
+    ids = [r[0] for r in rows_kept("landing.events")]
     assert all(len(name) == 32 for name in ids)
     write_day(house, "events", [anonymous], ds=NEXT_DAY)
     load_window(house / "landing", NEXT_DAY, THIRD_DAY)
-    assert {r[0] for r in _content("landing.events")} == set(ids)  # the same row on another day is the same event
+    assert {r[0] for r in rows_kept("landing.events")} == set(ids)  # the same row on another day is the same event
 
 
 def test_only_x_columns_travel_and_only_where_the_table_keeps_them(house: Path) -> None:
     write_day(house, "campaign_exposures", [row("campaign_exposures", x_seg="a", x_recency=2, x_gap=float("nan"), note="dropped")])
     write_day(house, "events", [row("events", x_seg="a")])
     load_window(house / "landing", DAY, NEXT_DAY)
-    assert [r[-4] for r in _content("landing.campaign_exposures")] == ['{"x_recency":2.0,"x_seg":"a"}']
+    assert [r[-4] for r in rows_kept("landing.campaign_exposures")] == ['{"x_recency":2.0,"x_seg":"a"}']
     with open_warehouse() as connection:
         columns = [name for name, *_ in connection.execute("describe landing.events").fetchall()]
     assert columns == [*LANDING["events"].names, "ds", "known_at", "repairs"]
@@ -171,7 +157,7 @@ def test_numbers_and_times_written_as_text_are_read_and_offsets_become_utc(house
         house, "events", [row("events", event_id=17, quantity="3", occurred_at="2024-05-01T10:00:00+02:00", received_at="2024-05-01 09:00")]
     )
     load_window(house / "landing", DAY, NEXT_DAY)
-    stored = _content("landing.events")[0]
+    stored = rows_kept("landing.events")[0]
     assert (stored[0], stored[4], stored[5], stored[8]) == ("17", at("2024-05-01 08:00"), at("2024-05-01 09:00"), 3.0)
 
 
@@ -194,27 +180,27 @@ def test_every_landing_table_exists_typed_even_in_an_empty_warehouse(house: Path
 def test_a_file_without_a_required_column_is_refused_by_name_and_changes_nothing(house: Path, table: str) -> None:
     write_day(house, table, [VALID[table]])
     load_window(house / "landing", DAY, NEXT_DAY)
-    before = _content()
+    before = rows_kept()
     for column in LANDING[table].required:
         write_day(house, table, [{name: value for name, value in VALID[table].items() if name != column} | {"other": 1}], part=1)
         with pytest.raises(
             DeliveryRefused, match=rf"Every file of {table} must have the column {column}\. Received {table}/ds=2024-05-01/part-1"
         ):
             load_window(house / "landing", DAY, NEXT_DAY)
-    assert _content() == before
+    assert rows_kept() == before
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "corrupted"])
 def test_an_unreadable_file_is_refused_by_name_and_changes_nothing(house: Path, damage: str) -> None:
     write_day(house, "events", [row("events")])
     load_window(house / "landing", DAY, NEXT_DAY)
-    before = _content()
+    before = rows_kept()
     path = write_day(house, "events", [row("events", event_id=f"e{number}") for number in range(1000)], part=1)
     whole = path.read_bytes()
     path.write_bytes({"truncated": whole[:-20], "empty": b"", "corrupted": whole[:10] + bytes(200) + whole[210:]}[damage])
     with pytest.raises(DeliveryRefused, match=r"Every file of events must be a whole Parquet file\. Received: .*part-1\.parquet"):
         load_window(house / "landing", DAY, NEXT_DAY)
-    assert _content() == before
+    assert rows_kept() == before
 
 
 def test_a_silent_day_inside_the_delivered_period_loads_and_every_day_of_every_delivered_table_is_recorded(house: Path) -> None:
@@ -224,7 +210,7 @@ def test_a_silent_day_inside_the_delivered_period_loads_and_every_day_of_every_d
     report = load_window(house / "landing", NEXT_DAY, THIRD_DAY)
     assert {name: (load.rows_in, load.accepted) for name, load in report.tables.items()} == {"users": (0, 0), "events": (0, 0)}
     load_window(house / "landing", DAY, date(2024, 5, 4))
-    books = [(r[0], r[1], r[2]) for r in _content("landing._loads")]
+    books = [(r[0], r[1], r[2]) for r in rows_kept("landing._loads")]
     days = (DAY, NEXT_DAY, THIRD_DAY)
     assert books == [*(("events", ds, int(ds != NEXT_DAY)) for ds in days), *(("users", ds, int(ds == DAY)) for ds in days)]
 
@@ -237,10 +223,10 @@ def test_live_events_and_released_rows_of_a_day_load_beside_the_delivered_ones(h
     write_day(house, "_released/events", [row("events", event_id="e4")])
     events = load_window(house / "landing", DAY, NEXT_DAY).tables["events"]
     assert (events.rows_in, events.accepted, events.exact_duplicates, events.superseded) == (6, 4, 1, 1)
-    assert [(r[0], r[8]) for r in _content("landing.events")] == [("e1", 2.0), ("e2", 5.0), ("e3", 2.0), ("e4", 2.0)]
+    assert [(r[0], r[8]) for r in rows_kept("landing.events")] == [("e1", 2.0), ("e2", 5.0), ("e3", 2.0), ("e4", 2.0)]
     write_day(house, "events", [row("events", event_id="e9")])  # the source delivers the day again
     load_window(house / "landing", DAY, NEXT_DAY)
-    assert [r[0] for r in _content("landing.events")] == ["e1", "e2", "e3", "e4", "e9"]
+    assert [r[0] for r in rows_kept("landing.events")] == ["e1", "e2", "e3", "e4", "e9"]
 
 
 def test_live_events_alone_are_a_delivery_of_events(house: Path) -> None:
@@ -287,7 +273,7 @@ def test_a_load_that_loses_a_row_raises_and_changes_nothing(house: Path, monkeyp
     monkeypatch.setattr(load, "_stage", losing)
     with pytest.raises(RowsLost, match=r"Received 2 rows of events and accounted for 1 \+ 0 \+ 0"):
         load_window(house / "landing", DAY, NEXT_DAY)
-    assert _content() == []
+    assert rows_kept() == []
 
 
 def test_empty_files_and_other_schemas_beside_them_load(house: Path) -> None:
@@ -295,82 +281,3 @@ def test_empty_files_and_other_schemas_beside_them_load(house: Path) -> None:
     pq.write_table(pq.read_table(path).slice(0, 0), path.with_name("part-1.parquet"))
     pq.write_table(pa.table({"ITEM_ID": pa.array(["i2"])}), path.with_name("part-2.parquet"))
     assert load_window(house / "landing", DAY, NEXT_DAY).tables["items"].accepted == 2
-
-
-def _load_in_a_process(house: Path, before_commit: str) -> subprocess.Popen:
-    script = f"""
-import os, sys, time
-from datetime import date
-from pathlib import Path
-from quality import load
-accounted = load.accounted
-def interrupted(*window):
-    {before_commit}
-    return accounted(*window)
-load.accounted = interrupted
-load.load_window(Path({str(house / "landing")!r}), date(2024, 5, 1), date(2024, 5, 2))
-"""
-    return subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, env=os.environ, stdout=subprocess.PIPE)
-
-
-def _load_killed_at(house: Path, query: int) -> int:
-    """Loads in a process that kills itself before its query number `query`; the exit status."""
-    script = f"""
-import os
-from datetime import date
-from pathlib import Path
-from quality import load
-opened = load.open_warehouse
-class Mortal:
-    left = {query}
-    def __init__(self, connection):
-        self.connection = connection
-    def __getattr__(self, name):
-        Mortal.left -= name in ("execute", "executemany", "commit")
-        if Mortal.left < 0:
-            os.kill(os.getpid(), 9)
-        return getattr(self.connection, name)
-class Opened:
-    def __enter__(self):
-        self.manager = opened()
-        return Mortal(self.manager.__enter__())
-    def __exit__(self, *error):
-        return self.manager.__exit__(*error)
-load.open_warehouse = Opened
-load.load_window(Path({str(house / "landing")!r}), date(2024, 5, 1), date(2024, 5, 2))
-"""
-    return subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=os.environ, capture_output=True).returncode
-
-
-@pytest.mark.slow
-def test_a_load_killed_anywhere_changes_nothing_and_a_second_one_equals_a_clean_run(house: Path) -> None:
-    write_day(house, "events", [row("events")])
-    write_day(house, "users", [row("users")])
-    load_window(house / "landing", DAY, NEXT_DAY)
-    before = _content()
-    write_day(house, "events", [row("events", event_id=f"e{n}", user_id=f"u{n % 9}", quantity=float(n % 3 - 1)) for n in range(3000)])
-    write_day(house, "users", [row("users", city=" Lund"), row("users", user_id="u2")])
-    draw = random.Random(20)
-    points = sorted(draw.sample(range(30), 5))
-    assert [_load_killed_at(house, point) for point in points] == [-signal.SIGKILL] * len(points)
-    assert _content() == before
-    load_window(house / "landing", DAY, NEXT_DAY)
-    again = _content()
-    (house / "warehouse.duckdb").unlink()
-    load_window(house / "landing", DAY, NEXT_DAY)
-    assert again == _content()
-    assert len(_content("landing.events")) == 2000
-    assert [(r[3], r[-1]) for r in _content("landing.users")] == [("Lund", ["city_trimmed"]), ("Lund", None)]
-
-
-def test_a_warehouse_open_elsewhere_is_said_to_be_busy(house: Path) -> None:
-    write_day(house, "events", [row("events", received_at=NOON)])
-    other = _load_in_a_process(house, "print('open', flush=True); time.sleep(60)")
-    try:
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"open\n"
-        with pytest.raises(WarehouseBusy, match=r"One process at a time may open the warehouse\. Received a lock held by another process"):
-            load_window(house / "landing", DAY, NEXT_DAY)
-    finally:
-        other.kill()
-        other.wait()
