@@ -145,13 +145,18 @@ class MeanMemberLoss(keras.losses.Loss):
 
 @dataclass(frozen=True)
 class Tabular:
-    """Networks fitted on different parts of the rows; their probabilities are averaged over members and networks."""
+    """Networks fitted on different parts of the rows; their probabilities are averaged over members and networks.
+
+    `sizes` are the codes a column had while learning, 0 included; a code beyond them is unknown.
+    """
 
     networks: list[keras.Model]
+    sizes: list[int]
 
     def predict_proba(self, numbers: np.ndarray, categories: np.ndarray) -> np.ndarray:
         """Probabilities `(rows, classes)`."""
-        return np.mean([_probabilities(network, numbers, categories) for network in self.networks], axis=0)
+        known = np.where(categories < np.array(self.sizes, np.int32), categories, 0)
+        return np.mean([_probabilities(network, numbers, known) for network in self.networks], axis=0)
 
 
 def fit_tabular(
@@ -191,7 +196,7 @@ def fit_tabular(
         networks.append(network)
         if log:
             log(f"network {part + 1} of {config.parts}: log-loss {stop.best:.4f} on rows kept out, epoch {stop.best_epoch + 1}")
-    return Tabular(networks)
+    return Tabular(networks, sizes)
 
 
 class _BestLoss(keras.callbacks.Callback):

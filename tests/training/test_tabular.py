@@ -93,3 +93,14 @@ def test_intent_finds_what_numbers_categories_and_unknown_values_say(tmp_path: P
         evaluate_intent(csv=tmp_path / "visits.csv", target="sold")
     with pytest.raises(CannotEvaluate, match=r"`code` must have two values and none unknown\. Received 3 values, 0 unknown"):
         evaluate_intent(csv=tmp_path / "visits.csv", target="code")
+
+
+def test_a_code_that_was_never_seen_while_learning_is_an_unknown_one():
+    from training.tabular import TabularConfig, fit_tabular
+
+    random = np.random.default_rng(0)
+    numbers, categories = random.normal(size=(60, 1)).astype(np.float32), random.integers(1, 4, (60, 1)).astype(np.int32)
+    tabular = fit_tabular(numbers, categories, random.integers(0, 2, 60), TabularConfig(epochs=1), seed=0)
+    asked = np.array([[9]], np.int32), np.array([[0]], np.int32)
+    seen, unknown = (tabular.predict_proba(numbers[:1], codes) for codes in asked)
+    np.testing.assert_array_equal(seen, unknown)
