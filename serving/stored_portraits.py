@@ -39,6 +39,7 @@ class PastPortrait:
 def show_as_of(user_id: str, as_of: datetime, *, shop: ShopFront | None = None, recent: int = 10) -> PastPortrait:
     """What was known of a user at `as_of` (UTC, without zone); `UnknownUser` where nothing was."""
     shop = shop or front()
+    shop.clock()  # NotServed, with the way out, where nothing is published
     rows = {view.name: row for view in _user_views() if (row := _as_known(view, user_id, as_of))}
     if not rows:
         raise UnknownUser(user_id)
@@ -62,15 +63,6 @@ def timeline(user_id: str, until: datetime | None = None) -> list[Told]:
         order by {FEATURES_AT}
     """
     return [told for row in _rows(query, user=user_id, until=until) if (told := _told(row))]
-
-
-def portrait_days() -> list[datetime]:
-    """The days of which portraits are stored, oldest first; none where nothing is published."""
-    try:
-        found = _rows(f"select distinct {FEATURES_AT} as day from {from_clause(PORTRAITS)} order by 1")
-    except FileNotFoundError:
-        return []
-    return [row["day"] for row in found]
 
 
 def published_days(shop: ShopFront) -> list[datetime]:

@@ -64,7 +64,7 @@ def _chosen(as_of: str) -> datetime | None:
 
 def _portrait(request: Request, user: str, as_of: datetime | None) -> dict[str, Any]:
     key_may = request.state.key.may
-    told = _stored(user, as_of)
+    told = stored_portraits.timeline(user, as_of)
     chart = interests_over_time([(one.told_at, one.inferred.interests) for one in told])
     about: dict[str, Any] = {"chart": chart, "told": told, "is_past": as_of is not None, "recommendations": None, "offers": None}
     about |= {"offers_note": None, "may_recommend": key_may("read:recommendations"), "may_offer": key_may("read:offers")}
@@ -78,13 +78,6 @@ def _portrait(request: Request, user: str, as_of: datetime | None) -> dict[str, 
     if about["may_offer"]:
         about["offers"], about["offers_note"] = _or_reason(lambda: marketing.offers(user))
     return about
-
-
-def _stored(user: str, until: datetime | None) -> list[stored_portraits.Told]:
-    try:
-        return stored_portraits.timeline(user, until)
-    except FileNotFoundError:  # nothing is published yet
-        return []
 
 
 def _or_reason(ask: Callable[[], marketing.Offers]) -> tuple[marketing.Offers | None, str | None]:
