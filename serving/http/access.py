@@ -62,7 +62,20 @@ async def authorised(
     admit(request, key)
     for scope in scopes.scopes:
         check_scope(request, key, scope)
+    _check_names(request)
     return key
+
+
+def _check_names(request: Request) -> None:
+    """A misspelt `as_of` must not answer about now."""
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    if unknown := sorted(set(request.query_params) - known):
+        faults = [{"location": ["query", name], "message": "there is no such parameter"} for name in unknown]
+        raise ProblemError(
+            "invalid-parameters",
+            f"A request may have the parameters that /docs lists: {', '.join(sorted(known)) or 'none'} here. Received {', '.join(unknown)}.",
+            more={"errors": faults},
+        )
 
 
 def needs(scope: str) -> Any:

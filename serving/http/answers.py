@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from serving import offers as marketing
 from serving import portraits
@@ -140,6 +140,8 @@ class OffersAnswer(BaseModel):
 
 class CampaignBody(BaseModel):
     """A campaign to plan."""
+
+    model_config = ConfigDict(extra="forbid")
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$", examples=["spring"])
     budget: float = Field(ge=0, allow_inf_nan=False, description="in the shop's currency", examples=[500.0])

@@ -57,7 +57,7 @@ def decisions_router(find: FindDecisions) -> APIRouter:
         dependencies=[needs("read:decisions")],
         responses=told_in_schema("unknown-decision"),
     )
-    def get_decision(decision_id: Annotated[str, Path(min_length=1, max_length=200)]) -> DecisionsAnswer:
+    def get_decision(decision_id: Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,200}$")]) -> DecisionsAnswer:
         """What was decided, what else was considered, by which model version and features, with which probability, and why."""
         return DecisionsAnswer(decision_id=decision_id, rows=found(find, decision_id))
 

@@ -30,8 +30,9 @@ def as_day(given: Any) -> Any:
         raise ValueError("a day is written 2024-05-01") from fault
 
 
-UserId = Annotated[str, Path(min_length=1, max_length=200, description="the shop's own id of a customer", examples=["u002412"])]
-ItemId = Annotated[str, Path(min_length=1, max_length=200, description="the shop's own id of an item", examples=["i1001"])]
+_ID = r"^[^\x00-\x1f\x7f]{1,200}$"  # a path with a line break in it leads nowhere
+UserId = Annotated[str, Path(pattern=_ID, description="the shop's own id of a customer", examples=["u002412"])]
+ItemId = Annotated[str, Path(pattern=_ID, description="the shop's own id of an item", examples=["i1001"])]
 K = Annotated[int, Query(ge=1, le=MAX_LIST, description="length of the list")]
 AsOf = Annotated[
     datetime | None,

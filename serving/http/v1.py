@@ -68,7 +68,7 @@ def get_changes(user_id: UserId, since: Day, until: Day) -> ChangesAnswer:
     "/users/{user_id:path}/recommendations",
     tags=["recommendation"],
     dependencies=[needs("read:recommendations")],
-    responses=told_in_schema("not-served"),
+    responses=told_in_schema("not-found", "not-served"),
 )
 def get_recommendations(request: Request, user_id: UserId, k: K = 10) -> RecommendationsAnswer:
     """The `k` best items for a user; popular items, with a note, for an unknown user or while the model is away."""

@@ -106,6 +106,7 @@ def test_every_route_of_the_document_is_typed_and_names_its_problems(client: Tes
         ("get", "/v1/users/ann/recommendations?k=201", 422, "invalid-parameters"),
         ("get", "/v1/users/ann/recommendations?k=ten", 422, "invalid-parameters"),
         ("get", "/v1/users/ann/portrait?as_of=yesterday", 422, "invalid-parameters"),
+        ("get", "/v1/users/ann/portrait?asof=2024-02-01", 422, "invalid-parameters"),
         ("get", f"/v1/users/{'x' * 201}/portrait", 422, "invalid-parameters"),
         ("get", "/v1/nothing", 404, "not-found"),
         ("get", "/nothing", 404, "not-found"),
