@@ -20,7 +20,8 @@ from settings import get_settings
 bearer = HTTPBearer(
     auto_error=False,
     scheme_name="key",
-    description="A key of this house (`portrait keys add`). Scopes: " + "; ".join(f"`{name}` {meaning}" for name, meaning in SCOPES.items()),
+    description="A key of this house (`portrait keys add`). Scopes: "
+    + "; ".join(f"`{name}` {meaning}" for name, meaning in SCOPES.items()),
 )
 
 

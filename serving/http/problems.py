@@ -95,7 +95,9 @@ def as_problem(error: Exception) -> ProblemError:
         return ProblemError("invalid-parameters", f"A request must fit its description in /docs. {first}{more}.", more={"errors": faults})
     if isinstance(error, HTTPException) and error.status_code in _HTTP:
         return ProblemError(_HTTP[error.status_code], _told(error), error.headers or {})
-    return ProblemError("internal-error", "The request could not be answered. Send its `request_id` to who runs this house; try again later.")
+    return ProblemError(
+        "internal-error", "The request could not be answered. Send its `request_id` to who runs this house; try again later."
+    )
 
 
 def _told(error: HTTPException) -> str:

@@ -59,7 +59,9 @@ def static(name: str) -> FileResponse:
 @router.get("/docs", dependencies=[Depends(visitor)])
 def api_docs(request: Request) -> HTMLResponse:
     """The API's description for people, drawn from its OpenAPI document."""
-    return page(request, "docs.html", document=request.app.openapi(), operations=operations(request.app.openapi()), scopes=SCOPES, kinds=KINDS)
+    return page(
+        request, "docs.html", document=request.app.openapi(), operations=operations(request.app.openapi()), scopes=SCOPES, kinds=KINDS
+    )
 
 
 @router.get("/openapi.json", dependencies=[may("read:portrait")])

@@ -44,7 +44,9 @@ def segments_page(request: Request, name: str = "") -> HTMLResponse:
 def quality_page(request: Request) -> HTMLResponse:
     """What the gates found, newest window first, and what waits in quarantine, by rule."""
     files = (get_settings().quality_dir / "results").glob("*.json")
-    reports = sorted((json.loads(file.read_text()) for file in files), key=lambda one: (one["end"], one["start"], one["stage"]), reverse=True)
+    reports = sorted(
+        (json.loads(file.read_text()) for file in files), key=lambda one: (one["end"], one["start"], one["stage"]), reverse=True
+    )
     gates = [one | {"broken": [rule for rule in one["rules"] if not rule["passed"]]} for one in reports[:GATES]]
     return page(request, "quality.html", gates=gates, counts=stored_counts())
 

@@ -56,7 +56,9 @@ def _tools() -> dict[str, str]:
 def _other_languages(request: Request, language: str) -> list[tuple[str, str, str]]:
     """`(code, name, address of this page in it)`."""
     others = [code for code in texts.LANGUAGES if code != language]
-    return [(code, texts.LANGUAGES[code], str(request.url.include_query_params(lang=code)).split(request.url.netloc, 1)[-1]) for code in others]
+    return [
+        (code, texts.LANGUAGES[code], str(request.url.include_query_params(lang=code)).split(request.url.netloc, 1)[-1]) for code in others
+    ]
 
 
 def _day(time: datetime | None) -> str:

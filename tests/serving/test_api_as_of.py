@@ -47,7 +47,10 @@ def test_as_of_a_time_says_what_was_known_by_then_and_no_more(
         return
     told = body["inferred"]
     assert (told["source"], told["told_at"], told["model_version"], told["interests"]["toys"]) == ("stored", told_at, version, toys)
-    assert told["traits"] == [{"name": "age_band", "value": None, "probabilities": {}}, {"name": "gender", "value": "female", "probabilities": {}}]
+    assert told["traits"] == [
+        {"name": "age_band", "value": None, "probabilities": {}},
+        {"name": "gender", "value": "female", "probabilities": {}},
+    ]
 
 
 def test_todays_model_is_never_asked_about_the_past(client: TestClient, front: FakeFront) -> None:

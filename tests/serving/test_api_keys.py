@@ -28,7 +28,16 @@ def test_a_key_is_found_by_itself_alone(tmp_path: Path) -> None:
     token = ring.add("shop", ["read:portrait"])
     found = ring.find(token)
     assert found is not None and found.scopes == ("read:portrait",)
-    wrong = ["", "pk", f"{token}x", token[:-1], token.replace("pk_", "pk_0"), f"pk_{found.id}_", "pk_00000000_" + token.split("_", 2)[2], "é\ud800"]
+    wrong = [
+        "",
+        "pk",
+        f"{token}x",
+        token[:-1],
+        token.replace("pk_", "pk_0"),
+        f"pk_{found.id}_",
+        "pk_00000000_" + token.split("_", 2)[2],
+        "é\ud800",
+    ]
     assert [ring.find(one) for one in wrong] == [None] * len(wrong)
 
 

@@ -125,7 +125,9 @@ def test_an_event_answered_with_200_is_on_disk_when_the_process_is_killed_the_ne
             except httpx.TransportError:
                 assert api.poll() is None and time.monotonic() < deadline, log.read_text()
                 time.sleep(0.2)
-        answers = [httpx.post(f"{url}/v1/events", json=EVENT | {"event_id": f"k{number}"}, headers=sent, timeout=120) for number in range(3)]
+        answers = [
+            httpx.post(f"{url}/v1/events", json=EVENT | {"event_id": f"k{number}"}, headers=sent, timeout=120) for number in range(3)
+        ]
     finally:
         os.kill(api.pid, signal.SIGKILL)
         api.wait(30)
