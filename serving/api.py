@@ -76,8 +76,8 @@ async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 
 def _warm() -> None:
-    """Opens the feature store before somebody asks: its first read imports Feast, which takes seconds. Not in a house without features, whose
-    first event may be making the store at this moment."""
+    """Opens the feature store before somebody asks: its first read imports Feast, which takes seconds. Not in a house without features,
+    whose first event may be making the store at this moment."""
     with suppress(Exception):  # whatever is missing now is told to whoever asks
         front().clock()
         front().user_row("user_v1", operations.PROBE)
