@@ -20,6 +20,7 @@ import numpy as np
 SEED = 7
 DAY = date(2024, 3, 1)
 USERS, EVENTS, DIM, NEIGHBOURS = 5_000, 50, 128, 50
+COMPARED = 50_000  # items up to which vectors are published
 TYPES = ("view", "view", "view", "cart", "purchase")
 
 
@@ -48,7 +49,9 @@ def export(models: Path, items: int) -> None:
     )
     table = content_table(content, np.ones(items, bool), unknown_places(item_ids))
     config = EncoderConfig()
-    item_encoder = build_item_encoder(config, {"places": len(table), "columns": table.shape[1], "categories": 40, "brands": 100}, SEED, table)
+    item_encoder = build_item_encoder(
+        config, {"places": len(table), "columns": table.shape[1], "categories": 40, "brands": 100}, SEED, table
+    )
     network = build_encoder(config, item_encoder, SEED)
     columns = generator.integers(0, items, items * NEIGHBOURS)
     rows = np.repeat(np.arange(items), NEIGHBOURS)
@@ -103,12 +106,13 @@ def publish(items: int) -> None:
             "in_stock": (generator.random(items) > 0.1).tolist(),
             **{name: generator.integers(0, 500, items).tolist() for name in ("purchases_30d", "events_30d", "events_total")},
         },
-        "item_vectors": {
+    }
+    if items <= COMPARED:
+        rows["item_vectors"] = {
             "item_id": [f"i{item}" for item in range(items)],
             "text_vector": clustered(items, DIM).astype(float).tolist(),
             "text_version": ["2024-03-01-fused"] * items,
-        },
-    }
+        }
     for name, columns in rows.items():
         schema = pq.read_schema(mart_dir(name) / SCHEMA_FILE)
         given = {"features_at": [at] * len(columns[views()[name].key]), "created_at": [at] * len(columns[views()[name].key]), **columns}

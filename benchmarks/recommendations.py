@@ -1,8 +1,9 @@
 """What a whole recommendation costs beside the bare model call, what variety costs in accuracy, and retrieval among a million items:
-`python -m benchmarks.recommendations [speed] [variety] [million]`; writes its part of `docs/benchmarks.md`.
+`python -m benchmarks.recommendations [speed] [large] [variety] [million]`; writes its part of `docs/benchmarks.md`.
 
 * speed: at 20,000 items, in one run and turn by turn, the bare model call over gRPC and the whole request (features from the online store,
   model, rules, variety; reasons excluded); then requests at a rate, by Poisson arrivals, each timed from when it was due.
+* large: at 250,000 items, above what the model ranks for every request, the same by the index, and how much of the exact list it gives.
 * variety: NDCG@10 on held-out next items of the simulated shop and the likeness within lists, by `diversity`.
 * million: recall and time of the index over 1,000,000 x 128 clustered vectors, against exact search on the same vectors.
 """
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,11 @@ import numpy as np
 
 from benchmarks.page import circumstances, write_part
 from benchmarks.recommendation_house import DIM, SEED, USERS, clustered, house
+from benchmarks.recommendation_page import page
 
 ITEMS, PAIRS, RATE_SECONDS, RATES, WORKERS = 20_000, 1500, 15, (50, 100, 200, 300, 400), 16
 DIVERSITIES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
+LARGE, LARGE_PAIRS = 250_000, 300
 MILLION, ASKED = 1_000_000, 1000
 KEPT = Path(tempfile.gettempdir()) / "portrait-recommendations.json"  # parts measured before, for a page of all
 
@@ -58,18 +62,56 @@ def speed(items: int = ITEMS) -> dict[str, Any]:
             inputs = question(user)
             times["bare model call"].append(timed(lambda inputs=inputs: bare(inputs)))
             times["whole request"].append(timed(lambda user=user: recommend(user, shop=shop)))
-        result: dict[str, Any] = {"one": {name: percentiles(values) for name, values in times.items()}, "rates": [], "load": os.getloadavg()[0]}
+        result: dict[str, Any] = {
+            "one": {name: percentiles(values) for name, values in times.items()},
+            "items": items,
+            "pairs": PAIRS,
+            "load": os.getloadavg()[0],
+            "rates": [],
+        }
+        prepared = [question(user) for user in users[:500]]
+        calls: dict[str, Callable[[int], str]] = {
+            "bare model call": lambda number: "model" if bare(prepared[number % len(prepared)]) else "",
+            "whole request": lambda number: recommend(users[number % USERS], shop=shop).source,
+        }
         processes = {"model server": psutil.Process(server.pid), "consumer": psutil.Process()}
         for rate in RATES:
-            before = {name: sum(process.cpu_times()[:2]) for name, process in processes.items()}
-            taken, sources = at_rate(rate, lambda number: recommend(users[number % USERS], shop=shop).source)
-            used = {name: (sum(process.cpu_times()[:2]) - before[name]) / RATE_SECONDS for name, process in processes.items()}
-            row = {"rate": rate, **percentiles(taken), "by model": sources.count("model") / len(sources), "cores": used}
-            result["rates"].append(row)
-            print(row, flush=True)
-            if row["p99"] > 500:
-                break
+            for name, ask in calls.items():
+                before = {who: sum(process.cpu_times()[:2]) for who, process in processes.items()}
+                taken, sources = at_rate(rate, ask)
+                used = {who: (sum(process.cpu_times()[:2]) - before[who]) / RATE_SECONDS for who, process in processes.items()}
+                row = {"rate": rate, "what": name, **percentiles(taken), "by model": sources.count("model") / len(sources), "cores": used}
+                result["rates"].append(row)
+                print(row, flush=True)
         return result
+
+
+def large(items: int = LARGE) -> dict[str, Any]:
+    """Milliseconds of the exact ranking and of the whole request by the index, and the share of the exact lists of ten that it gives."""
+    with tempfile.TemporaryDirectory(prefix="portrait-recommendations-") as folder, house(Path(folder), items):
+        from serving.recommend import recommend
+        from serving.shop_front import ShopFront
+        from training.signatures import RECOMMENDER
+
+        shop = ShopFront()
+        patient = replace(shop.rules(), deadline_ms=10_000.0, diversity=0.0)
+        shop.rules = lambda: patient  # type: ignore[method-assign]
+        users = [f"u{number}" for number in range(LARGE_PAIRS)]
+        begun = time.perf_counter()
+        assert recommend(users[0], shop=shop).source == "model"  # from now on the version is known, and its index is built
+        while shop.nearest(RECOMMENDER.name) is None:
+            time.sleep(0.5)
+        built = time.perf_counter() - begun
+        near: list[Any] = []
+        by_index = [timed(lambda user=user: near.append(recommend(user, shop=shop))) for user in users]
+        shop.nearest = lambda *_: None  # type: ignore[method-assign, assignment, return-value]
+        exact: list[Any] = []
+        taken = [timed(lambda user=user: exact.append(recommend(user, shop=shop))) for user in users]
+        assert {answer.source for answer in exact + near} == {"model"}
+        lists = [[{place.card.item_id for place in answer.items} for answer in answers] for answers in (exact, near)]
+        shares = [len(one & other) / len(one) for one, other in zip(*lists, strict=True)]
+        times = {"whole request, ranked by the model": percentiles(taken), "whole request, by the index": percentiles(by_index)}
+        return {"items": items, "users": len(users), "times": times, "share": float(np.mean(shares)), "built": built}
 
 
 def at_rate(rate: float, ask: Callable[[int], str]) -> tuple[list[float], list[str]]:
@@ -157,7 +199,7 @@ def million(count: int = MILLION, dim: int = DIM) -> dict[str, Any]:
     rows[:, dim] = np.random.default_rng(SEED).normal(0, 0.5, count)
     started = time.perf_counter()
     index = build(rows)
-    result: dict[str, Any] = {"items": count, "dim": dim, "build_s": time.perf_counter() - started, "lists": index.nlist}
+    result: dict[str, Any] = {"items": count, "dim": dim, "asked": ASKED, "build_s": time.perf_counter() - started, "lists": index.nlist}
     item_ids = [str(number) for number in range(count)]
     nearest = NearestItems(item_ids, {item: place for place, item in enumerate(item_ids)}, rows, index)
     result["index_mb"] = faiss.serialize_index(index).nbytes / 1e6
@@ -196,51 +238,15 @@ def percentiles(values: list[float]) -> dict[str, float]:
     return {"p50": float(np.percentile(values, 50)), "p99": float(np.percentile(values, 99))}
 
 
-def page(found: dict[str, Any]) -> str:
-    """The part of the page, of what has been measured."""
-    lines = ["## Recommendations", ""]
-    if speed := found.get("speed"):
-        one, bare = speed["one"], speed["one"]["bare model call"]
-        lines += [f"{speed['head']} {ITEMS:,} items, {PAIRS:,} pairs turn by turn, random weights; other work on the machine, load {speed['load']:.1f}."]
-        lines += ["", "| ms | p50 | p99 | of the bare call |", "| --- | --- | --- | --- |"]
-        for name, values in one.items():
-            ratios = f"{values['p50'] / bare['p50']:.2f}, {values['p99'] / bare['p99']:.2f}"
-            lines.append(f"| {name} | {values['p50']:.2f} | {values['p99']:.2f} | {ratios} |")
-        lines += ["", "| requests a second | p50 ms | p99 ms | by the model | cores: model server, consumer |", "| --- | --- | --- | --- | --- |"]
-        for row in speed["rates"]:
-            cores = ", ".join(f"{value:.2f}" for value in row["cores"].values())
-            lines.append(f"| {row['rate']} | {row['p50']:.1f} | {row['p99']:.1f} | {row['by model']:.1%} | {cores} |")
-        lines.append("")
-    if variety := found.get("variety"):
-        lines += [f"{variety['head']} Simulated shop, {variety['users']:,} users' next new item among {variety['items']:,}, best 100 re-ranked."]
-        lines += ["", "| diversity | NDCG@10 | of 0 | HR@10 | 1 - cosine within the list | top-level categories |", "| --- | --- | --- | --- | --- | --- |"]
-        for row in variety["rows"]:
-            share = row["NDCG@10"] / variety["rows"][0]["NDCG@10"]
-            lines.append(
-                f"| {row['diversity']:g} | {row['NDCG@10']:.4f} ± {row['error']:.4f} | {share:.1%} | {row['HR@10']:.4f} "
-                f"| {row['unlikeness']:.3f} | {row['categories']:.2f} |"
-            )
-        lines.append("")
-    if million := found.get("million"):
-        lines += [
-            f"{million['head']} {million['items']:,} clustered vectors of {million['dim']} numbers and a bias, {ASKED:,} questions, one thread: "
-            f"{million['lists']:,} lists built in {million['build_s']:.0f} s, {million['index_mb']:.0f} MB, process {million['process_mb']:,.0f} MB; "
-            f"recall@10 {million['recall@10']:.4f}, recall@100 {million['recall@100']:.4f}."
-        ]
-        lines += ["", "| ms | p50 | p99 |", "| --- | --- | --- |"]
-        lines += [f"| {name} | {value['p50']:.2f} | {value['p99']:.2f} |" for name, value in million["times"].items()]
-        lines.append("")
-    return "\n".join(lines)
-
-
 def main() -> None:
-    parts = {"speed": speed, "variety": variety, "million": million}
-    found = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    parts = {"speed": speed, "large": large, "variety": variety, "million": million}
     for name in sys.argv[1:] or parts:
         where = circumstances()
-        found[name] = parts[name]() | {"head": f"`python -m benchmarks.recommendations {name}`, {where['date']}, {where['machine']}, seed {SEED}."}
-        KEPT.write_text(json.dumps(found))
-    write_part("recommendations", page(found))
+        head = f"`python -m benchmarks.recommendations {name}`, {where['date']}, {where['machine']}, seed {SEED}."
+        result = parts[name]() | {"head": head}
+        found = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+        KEPT.write_text(json.dumps(found | {name: result}))
+        write_part("recommendations", page(found | {name: result}))
 
 
 if __name__ == "__main__":

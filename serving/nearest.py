@@ -15,10 +15,11 @@ import numpy as np
 
 from training.signatures import ITEM_IDS_FILE, ITEM_VECTORS_FILE
 
-PROBED = 48  # inverted lists read for a question
+PROBED = 96  # inverted lists read for a question
 OVERFETCH = 2  # candidates of the index for every one wanted: its vectors are rounded to 8 bits
 TRAINED_ON = 64  # vectors a list, drawn by seed
 SEED = 7
+ALIGNED = 16
 LARGE_LISTS = 16_384
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class NearestItems:
         import faiss
 
         probed = faiss.SearchParametersIVF(nprobe=max(PROBED, _lists_for(count, len(self.item_ids), self.index.nlist)))
-        _, found = self.index.search(vector[None].astype(np.float32), min(OVERFETCH * count, len(self.item_ids)), params=probed)
+        _, found = self.index.search(_padded(vector[None]), min(OVERFETCH * count, len(self.item_ids)), params=probed)
         return found[0][found[0] >= 0]
 
     def best(self, vector: np.ndarray, recalled: dict[str, float], excluded: set[str], count: int) -> tuple[list[str], np.ndarray]:
@@ -61,7 +62,7 @@ def build(vectors: np.ndarray, threads: int = 1) -> Any:
     """The index of `(items, dim)` vectors."""
     import faiss
 
-    items, dim = vectors.shape
+    items, dim = len(vectors), _padded(vectors[:1]).shape[1]
     lists = int(min(LARGE_LISTS, max(1, 4 * items**0.5)))
     index = faiss.IndexIVFScalarQuantizer(
         faiss.IndexFlatIP(dim), dim, lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT, False
@@ -69,9 +70,9 @@ def build(vectors: np.ndarray, threads: int = 1) -> Any:
     chosen = np.sort(np.random.default_rng(SEED).choice(items, min(items, TRAINED_ON * lists), replace=False))
     faiss.omp_set_num_threads(threads)
     try:
-        index.train(np.ascontiguousarray(vectors[chosen], np.float32))
+        index.train(_padded(vectors[chosen]))
         for start in range(0, items, 65_536):
-            index.add(np.ascontiguousarray(vectors[start : start + 65_536], np.float32))
+            index.add(_padded(vectors[start : start + 65_536]))
     finally:
         faiss.omp_set_num_threads(1)  # one request, one thread
     return index
@@ -122,6 +123,11 @@ class Indexes:
             self._open[key] = open_index(folder, self._kept / f"{key[0]}-{key[1]}.faiss")
         except Exception:
             log.exception("No index over the items of %s version %d: the model ranks them all", *key)
+
+
+def _padded(rows: np.ndarray) -> np.ndarray:
+    """Rows with zeros up to a multiple of `ALIGNED` numbers: of other lengths faiss decodes one number at a time."""
+    return np.ascontiguousarray(np.pad(rows, [(0, 0), (0, -rows.shape[1] % ALIGNED)]), np.float32)
 
 
 def _lists_for(count: int, items: int, lists: int) -> int:

@@ -119,4 +119,3 @@ def test_a_recommendation_goes_by_the_index_of_the_version_that_answers(nearest:
     assert len(set(listed(found)) & {f"i{place:04}" for place in np.argsort(-scores)[:10]}) >= 9
     shop.nearest = lambda model, label=None: (6, nearest)  # type: ignore[method-assign, assignment, return-value]
     assert listed(recommend("ann", 1, shop=shop)) == ["i0004"]  # another version answered: its index is not this one
-

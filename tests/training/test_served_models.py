@@ -7,7 +7,17 @@ import pandas as pd
 import pytest
 
 from tests.training.conftest import HOUR_US, START_US, make_histories, walk
-from training.signatures import GOLDEN_FILE, ITEM_IDS_FILE, ITEM_VECTORS_FILE, PORTRAIT, PROVENANCE_FILE, RECOMMENDER, UPLIFT, USER_FEATURES, WARMUP_FILE
+from training.signatures import (
+    GOLDEN_FILE,
+    ITEM_IDS_FILE,
+    ITEM_VECTORS_FILE,
+    PORTRAIT,
+    PROVENANCE_FILE,
+    RECOMMENDER,
+    UPLIFT,
+    USER_FEATURES,
+    WARMUP_FILE,
+)
 
 pytestmark = pytest.mark.slow
 
