@@ -38,7 +38,8 @@ class NearestItems:
         """Places of about the `count` items with the greatest inner product with `vector` `(dim + 1,)`, in no certain order."""
         import faiss
 
-        probed = faiss.SearchParametersIVF(nprobe=max(PROBED, _lists_for(count, len(self.item_ids), self.index.nlist)))
+        lists = max(PROBED, _lists_for(count, len(self.item_ids), self.index.nlist))
+        probed = faiss.SearchParametersIVF(nprobe=lists)  # type: ignore[call-arg]
         _, found = self.index.search(_padded(vector[None]), min(OVERFETCH * count, len(self.item_ids)), params=probed)
         return found[0][found[0] >= 0]
 

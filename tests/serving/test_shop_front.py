@@ -1,5 +1,6 @@
 """What consumers stand on: the clock, the items in memory, and what is said when the feature store or the model server is away."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ import pytest
 from serving import shop_front
 from serving.errors import NotServed
 from serving.item_table import ItemTable, table_of
-from serving.model_client import DeadlineExceeded, InvalidRequest, ModelNotFound, ModelUnavailable, Prediction
+from serving.model_client import DeadlineExceeded, InvalidRequest, ModelClient, ModelNotFound, ModelUnavailable, Prediction
+from serving.recommend import recommend
+from serving.rules import Rules
 from serving.shop_front import ShopFront
 
 
@@ -139,6 +142,25 @@ def test_a_model_server_that_does_not_answer_costs_five_requests_their_patience(
         with pytest.raises(NotServed, match=message):
             front.predict("recommender", {})
     assert models.calls == asked
+
+
+def test_a_model_server_that_accepts_and_never_answers_does_not_cost_every_request_its_deadline(
+    front: ShopFront, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front, "_read_items", lambda as_of: table_of(as_of, rows("T")))
+    monkeypatch.setattr(front, "rules", lambda: Rules(deadline_ms=100.0))
+    history = {"event_item_ids": ["a"], "event_types": ["view"], "event_times_us": [1]}
+    monkeypatch.setattr(front, "user_row", lambda service, user_id: history)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        front.models = ModelClient(f"127.0.0.1:{silent.getsockname()[1]}")
+        begun = time.monotonic()
+        answers = [recommend("ann", 2, shop=front) for _ in range(60)]
+        passed = time.monotonic() - begun
+        front.models.close()
+    assert {answer.source for answer in answers} == {"popularity"}
+    assert [place.card.item_id for place in answers[-1].items] == ["a"]  # b is out of stock
+    assert "it failed too often just now" in str(answers[-1].note)
+    assert 0.5 < passed < 2.5  # five deadlines, not sixty
 
 
 def test_a_label_and_a_patience_reach_the_model(front: ShopFront) -> None:
