@@ -84,15 +84,24 @@ class Recommendations:
 
 
 @dataclass(frozen=True)
-class _Question:
-    """One request, with what it needs at hand."""
+class _Asked:
+    """What a request says of the list that it wants."""
 
     k: int
     rules: Rules
+    request_id: str
+    label: str | None
+    reasons: bool
+    debug: bool
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One request, with what it needs at hand."""
+
+    asked: _Asked
     table: ItemTable
     had: dict[str, str]
-    request_id: str
-    debug: bool
 
 
 def recommend(
@@ -113,15 +122,14 @@ def recommend(
     item. An unknown user, and any user while the model or the feature store is away, gets popular items, and `note` says so.
     """
     shop = shop or front()
+    asked = _Asked(checked_k(k), shop.rules().overridden(overrides or {}), request_id or uuid.uuid4().hex, label, reasons, debug)
     row: Mapping[str, Any] = {}
     missing = None
-    rules = shop.rules().overridden(overrides or {})
-    checked_k(k)
     try:
         row = shop.user_row(RECOMMENDER.feature_service, user_id)
     except NotServed as reason:
         missing = f"popular items instead: {reason}"
-    return _answer(shop, user_id, row, k, rules, request_id, label, reasons, debug, missing)
+    return _answer(shop, user_id, row, asked, missing)
 
 
 def recommend_session(
@@ -137,50 +145,37 @@ def recommend_session(
 ) -> Recommendations:
     """The same for a visitor nobody knows, from what was done in this visit alone, oldest first; `user_id` is ''."""
     shop = shop or front()
-    rules = shop.rules().overridden(overrides or {})
-    checked_k(k)
+    asked = _Asked(checked_k(k), shop.rules().overridden(overrides or {}), request_id or uuid.uuid4().hex, label, reasons, debug)
     if len(events) > MAX_SESSION:
         raise BadRequest(f"A session may have {MAX_SESSION} events. Received {len(events)}. Send the newest.")
     row = candidates.session_row(events, shop.clock())
-    return _answer(shop, "", row, k, rules, request_id, label, reasons, debug, None)
+    return _answer(shop, "", row, asked, None)
 
 
-def _answer(
-    shop: ShopFront,
-    user_id: str,
-    row: Mapping[str, Any],
-    k: int,
-    rules: Rules,
-    request_id: str | None,
-    label: str | None,
-    reasons: bool,
-    debug: bool,
-    missing: str | None,
-) -> Recommendations:
+def _answer(shop: ShopFront, user_id: str, row: Mapping[str, Any], asked: _Asked, missing: str | None) -> Recommendations:
+    """The list for a history; by popularity where `missing` says why the history is not known, or where there is none."""
     as_of = shop.clock()
-    had = candidates.had_items(row, as_of, rules.had)
-    question = _Question(k, rules, shop.item_table(), had, request_id or uuid.uuid4().hex, debug)
-    answer = Recommendations(user_id, (), "popularity", missing, None, as_of, row.get("features_at"), question.request_id)
+    question = _Question(asked, shop.item_table(), candidates.had_items(row, as_of, asked.rules.had))
+    answer = Recommendations(user_id, (), "popularity", missing, None, as_of, row.get("features_at"), asked.request_id)
     if missing is None and (row.get("event_item_ids") is None or len(row["event_item_ids"]) == 0):
         answer = replace(answer, note=NO_HISTORY)
     if answer.note is None:
+        source = candidates.from_model(shop, row, as_of, question.had, asked.rules, asked.label)
         try:
-            answer = _listed(
-                question, candidates.from_model(shop, row, as_of, had, rules, label), replace(answer, source="model", label=label)
-            )
+            answer = _listed(question, source, replace(answer, source="model", label=asked.label))
         except NotServed as reason:
             answer = replace(answer, note=f"popular items instead: {reason}")
     if answer.source != "model":
-        return _listed(question, candidates.by_popularity(question.table, rules.filters), answer)
-    if reasons and answer.items:
-        found = because(shop, row, as_of, [place.card.item_id for place in answer.items], label)
+        return _listed(question, candidates.by_popularity(question.table, asked.rules.filters), answer)
+    if asked.reasons and answer.items:
+        found = because(shop, row, as_of, [place.card.item_id for place in answer.items], asked.label)
         answer = replace(answer, items=tuple(replace(place, because=found.get(place.card.item_id, ())) for place in answer.items))
     return answer
 
 
 def _listed(question: _Question, source: Source, answer: Recommendations) -> Recommendations:
     """The answer with its places: asks for enough candidates, and once more for all of them where the rules leave too few."""
-    table, rules, k = question.table, question.rules, question.k
+    table, rules, k = question.table, question.asked.rules, question.asked.k
     allowed = table.allowed(rules.filters)
     everything = max(1, min(len(table) + len(question.had), candidates.MOST))
     wanted = math.ceil(max(rules.candidates, 2 * k) * max(1, len(table)) / max(1, allowed.count))
@@ -198,19 +193,20 @@ def _listed(question: _Question, source: Source, answer: Recommendations) -> Rec
             found.scores[placed.index],
             placed.reason if by_model or placed.reason == "promoted" else "popular",
             placed.propensity,
-            decision_id(question.request_id, rank),
+            decision_id(question.asked.request_id, rank),
         )
         for rank, placed in enumerate(arranged.places, start=1)
     )
-    stages = _stages(question, proposal, found, places) if question.debug else None
+    stages = _stages(question, proposal, found, places) if question.asked.debug else None
     return replace(answer, items=places, model_version=proposal.version, candidates=len(found.item_ids), stages=stages)
 
 
 def _arranged(question: _Question, proposal: Proposal, with_spares: bool) -> tuple[Candidates, Arrangement]:
-    found = candidates.admitted(proposal, question.table, question.rules, question.had, with_spares)
-    draws = proposal.scores is not None and question.rules.exploration_share > 0
-    generator = generator_of(question.request_id) if draws else None  # anew, so that a second look draws as the first did
-    return found, arrange(found.pool, question.k, question.rules, generator)
+    asked = question.asked
+    found = candidates.admitted(proposal, question.table, asked.rules, question.had, with_spares)
+    draws = proposal.scores is not None and asked.rules.exploration_share > 0
+    generator = generator_of(asked.request_id) if draws else None  # anew, so that a second look draws as the first did
+    return found, arrange(found.pool, asked.k, asked.rules, generator)
 
 
 def _is_short(arranged: Arrangement, k: int, rules: Rules, room: int) -> bool:
@@ -222,7 +218,7 @@ def _stages(question: _Question, proposal: Proposal, found: Candidates, places: 
     scores: list[float | None] = proposal.scores.tolist() if proposal.scores is not None else [None] * len(proposal.item_ids)
     kept = list(zip(found.item_ids, found.scores, strict=True))
     proposed = int((~found.pool.is_spare).sum())
-    by_rule = candidates.removed(proposal, question.table, question.rules.filters, question.had)
+    by_rule = candidates.removed(proposal, question.table, question.asked.rules.filters, question.had)
     excluded: dict[str, tuple[str, ...]] = {}
     if proposal.scores is not None:  # the model itself leaves out what the user has had
         for item, kind in question.had.items():
