@@ -52,8 +52,12 @@ class SavedPredictor:
 
     def explaining(self) -> SavedPredictor:
         """The same loaded model, asked by its signature `explain`."""
+        return self.asked_by(EXPLAIN)
+
+    def asked_by(self, signature: str) -> SavedPredictor:
+        """The same loaded model, asked by another of its signatures."""
         other = copy(self)
-        other._sign(EXPLAIN)
+        other._sign(signature)
         return other
 
     def _sign(self, signature: str) -> None:
