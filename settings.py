@@ -47,6 +47,7 @@ class Settings(BaseSettings):
         200_000, ge=1, description="above this, histories are trained on from disk, and models are judged on so many users drawn by seed"
     )
     gate_rules: str = Field("", description="TOML file with the rules of the models' gate; empty: training/gate.toml")
+    release_rules: str = Field("", description="TOML file with the rules of a release; empty: serving/release.toml")
 
     @field_validator("home")
     @classmethod
@@ -98,6 +99,11 @@ class Settings(BaseSettings):
     def models_dir(self) -> Path:
         """`<model>/<version>/`: published SavedModels, the model server's base path."""
         return self.home / "models"
+
+    @property
+    def releases_dir(self) -> Path:
+        """`<model>.json`: which version is stable, which one is on trial and for how many users."""
+        return self.home / "releases"
 
     @property
     def campaigns_dir(self) -> Path:
