@@ -185,7 +185,7 @@ def _ask(client: ModelClient, model: str, version: int, request: Request) -> tup
     try:
         answer = client.predict(model, request, version=version, timeout_s=TIMEOUT_SECONDS)
     except ModelError as error:
-        return None, time.perf_counter() - begin, str(error)
+        return None, time.perf_counter() - begin, " ".join(str(error).split())
     return answer, time.perf_counter() - begin, ""
 
 

@@ -45,8 +45,9 @@ class ReleaseVerdict:
 def times(path: Path | None = None) -> dict[str, float]:
     """`watch_minutes` and `answer_minutes`."""
     path, content = _content(path)
-    if bad := [name for name in TIMES if not isinstance(content.get(name), (int, float)) or content[name] < 0]:
-        raise BadReleaseRules(f"{' and '.join(TIMES)} must be minutes, zero or more. {path} has no such {bad}. See {RULES_FILE.name}.")
+    given = {name: content.get(name) for name in TIMES}
+    if not all(isinstance(minutes, (int, float)) and minutes > 0 for minutes in given.values()):
+        raise BadReleaseRules(f"{' and '.join(TIMES)} must be minutes, more than none. {path} has {given}. See {RULES_FILE.name}.")
     return {name: float(content[name]) for name in TIMES}
 
 

@@ -26,8 +26,8 @@ from tests.serving.conftest import free_ports
 pytestmark = pytest.mark.slow
 
 RULES = """
-watch_minutes = 0
-answer_minutes = 0
+watch_minutes = 0.01
+answer_minutes = 1
 [tiny]
 share = 0.3
 metric = "is_purchased_7d"

@@ -1,4 +1,4 @@
-{% set item_outcomes = ['is_viewed', 'is_carted', 'is_purchased', 'spend'] %}
+{% set kinds = {'viewed': 'view', 'carted': 'cart', 'purchased': 'purchase'} %}
 {{ config(
     materialized='incremental',
     incremental_strategy='append',
@@ -20,20 +20,32 @@ horizon as (
 decisions as (
     select
         *,
-        {% for days in (1, 7, 30) -%}
-            {{ midnight_after("decided_at + interval '" ~ days ~ " days'") }} as outcome_{{ days }}d_at,
-        {% endfor -%}
+        {{ midnight_after("decided_at + interval '1 day'") }} as outcome_1d_at,
+        {{ midnight_after("decided_at + interval '7 days'") }} as outcome_7d_at,
+        {{ midnight_after("decided_at + interval '30 days'") }} as outcome_30d_at,
+        kind = 'recommendation' and user_id is not null as is_of_item,
         coalesce(rank, 0) as place
     from {{ ref('stg_decisions') }}
     where
         superseded_at is null
-        {% if is_incremental() %}
-            and decision_id not in (select decision_id from {{ this }})
-        {% endif %}
+    {% if is_incremental() %}
+        and decision_id not in (select decision_id from {{ this }})
+    {% endif %}
 ),
 
 events as (
     select * from {{ ref('int_event_versions') }}
+),
+
+-- whose days are over, and whose outcomes somebody can know
+closed as (
+    select
+        decisions.decision_id,
+        decisions.is_of_item and decisions.outcome_1d_at <= horizon.horizon_at as is_after_1d,
+        decisions.is_of_item and decisions.outcome_7d_at <= horizon.horizon_at as is_after_7d,
+        decisions.outcome_30d_at <= horizon.horizon_at as is_after_30d
+    from decisions
+    cross join horizon
 ),
 
 -- what the user did with the item shown, in each of the two stretches of days
@@ -42,7 +54,8 @@ responses as (
         decisions.decision_id,
         events.event_type,
         events.spend,
-        events.occurred_at < decisions.decided_at + interval '1 day' and {{ in_force('events', 'decisions.outcome_1d_at') }} as is_within_1d,
+        events.occurred_at < decisions.decided_at + interval '1 day'
+        and {{ in_force('events', 'decisions.outcome_1d_at') }} as is_within_1d,
         {{ in_force('events', 'decisions.outcome_7d_at') }} as is_within_7d
     from decisions
     inner join events
@@ -51,18 +64,18 @@ responses as (
             and decisions.subject = events.item_id
             and decisions.decided_at < events.occurred_at
             and decisions.decided_at + interval '7 days' > events.occurred_at
-    where decisions.kind = 'recommendation'
+    where decisions.is_of_item
 ),
 
 by_decision as (
     select
         decision_id,
-        {% for days in (1, 7) -%}
-            {% for name, type in {'viewed': 'view', 'carted': 'cart', 'purchased': 'purchase'}.items() -%}
-                bool_or(event_type = '{{ type }}' and is_within_{{ days }}d) as is_{{ name }}_{{ days }}d,
-            {% endfor -%}
-            cast(sum(spend) filter (where is_within_{{ days }}d) as double precision) as spend_{{ days }}d{{ ',' if not loop.last }}
-        {% endfor %}
+        {% for name, type in kinds.items() %}
+            bool_or(event_type = '{{ type }}' and is_within_1d) as is_{{ name }}_1d,
+            bool_or(event_type = '{{ type }}' and is_within_7d) as is_{{ name }}_7d,
+        {% endfor -%}
+        sum(spend) filter (where is_within_1d) as spend_1d,
+        sum(spend) filter (where is_within_7d) as spend_7d
     from responses
     group by 1
 ),
@@ -106,24 +119,23 @@ final as (
         decisions.model_version,
         decisions.features_at,
         decisions.reason,
-        {% for days in (1, 7) -%}
-            decisions.outcome_{{ days }}d_at,
-            {% for outcome in item_outcomes -%}
-                case
-                    when
-                        decisions.kind = 'recommendation'
-                        and decisions.user_id is not null
-                        and decisions.outcome_{{ days }}d_at <= horizon.horizon_at
-                        then coalesce(by_decision.{{ outcome }}_{{ days }}d, {{ 0 if outcome == 'spend' else 'false' }})
-                end as {{ outcome }}_{{ days }}d,
-            {% endfor -%}
+        decisions.outcome_1d_at,
+        {% for name in kinds %}
+            case when closed.is_after_1d then coalesce(by_decision.is_{{ name }}_1d, false) end as is_{{ name }}_1d,
         {% endfor -%}
+        case when closed.is_after_1d then cast(coalesce(by_decision.spend_1d, 0) as double precision) end as spend_1d,
+        decisions.outcome_7d_at,
+        {% for name in kinds %}
+            case when closed.is_after_7d then coalesce(by_decision.is_{{ name }}_7d, false) end as is_{{ name }}_7d,
+        {% endfor -%}
+        case when closed.is_after_7d then cast(coalesce(by_decision.spend_7d, 0) as double precision) end as spend_7d,
         decisions.outcome_30d_at,
-        {% for column, outcome in {'campaign_id': 'campaign_id', 'is_visited': 'is_visited', 'is_converted': 'is_converted', 'spend': 'campaign_spend'}.items() -%}
-            case when decisions.outcome_30d_at <= horizon.horizon_at then exposures.{{ column }} end as {{ outcome }}{{ ',' if not loop.last }}
-        {% endfor %}
+        case when closed.is_after_30d then exposures.campaign_id end as campaign_id,
+        case when closed.is_after_30d then exposures.is_visited end as is_visited,
+        case when closed.is_after_30d then exposures.is_converted end as is_converted,
+        case when closed.is_after_30d then exposures.spend end as campaign_spend
     from decisions
-    cross join horizon
+    inner join closed on decisions.decision_id = closed.decision_id
     left join by_decision on decisions.decision_id = by_decision.decision_id
     left join exposures on decisions.decision_id = exposures.decision_id and exposures.place = 1
 )
