@@ -71,7 +71,7 @@ def release() -> None:
         choice, user = answer["chosen_options"][0], answer["responded_by_user"] or {"name": "nobody"}
         return act(model, {PROMOTE: True, ROLL_BACK: False}.get(choice), f"{user['name']} said: {choice}")
 
-    model = try_out()
+    model: Any = try_out()
     watch(model) >> decide
     act(model, decide.output)
 

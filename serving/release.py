@@ -79,7 +79,8 @@ class Releases:
                 return Introduced(version, "refused", verdict.reason, comparison)
             label = STABLE if before.stable is None else CANARY
             history = noted(before, "first" if label == STABLE else "on trial", version, verdict.reason)
-            self._move(client, release, replace(before, **{label: version}, history=history))
+            first, later = (version, None) if label == STABLE else (before.stable, version)
+            self._move(client, release, replace(before, stable=first, canary=later, history=history))
             return Introduced(version, label, verdict.reason, comparison)
 
     def start(self, model: str, version: int | None = None, share: float | None = None) -> Release:
