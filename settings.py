@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     )
     gate_rules: str = Field("", description="TOML file with the rules of the models' gate; empty: training/gate.toml")
     recommend_rules: str = Field("", description="TOML file with the rules of recommendation; empty: serving/recommend.toml")
+    release_rules: str = Field("", description="TOML file with the rules of a release; empty: serving/release.toml")
 
     @field_validator("home")
     @classmethod
@@ -104,6 +105,11 @@ class Settings(BaseSettings):
     def indexes_dir(self) -> Path:
         """`<model>-<version>.faiss`: indexes over the items of large published models; each can be built again from the model."""
         return self.home / "indexes"
+
+    @property
+    def releases_dir(self) -> Path:
+        """`<model>.json`: which version is stable, which one is on trial and for how many users."""
+        return self.home / "releases"
 
     @property
     def campaigns_dir(self) -> Path:

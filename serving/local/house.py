@@ -18,9 +18,8 @@ from serving.local import airflow_home, preflight, processes
 from serving.local.airflow_client import AirflowClient
 from serving.local.errors import NotHealthy
 from serving.local.services import Service, services
-from serving.publish import write_model_config
+from serving.release_config import write_config
 from settings import CURRENT_HOUSE, ROOT, Settings, get_settings
-from training.signatures import SERVED_MODELS
 
 PATIENCE_SECONDS = 240
 Say = Callable[[str], None]
@@ -77,7 +76,7 @@ def rise(say: Say) -> Rising:
     airflow_home.make_secrets()
     for folder in (settings.home / "mlflow", settings.feast_dir, settings.models_dir, settings.logs_dir):
         folder.mkdir(parents=True, exist_ok=True)
-    write_model_config(list(SERVED_MODELS), settings.home / "models.config")
+    write_config(settings)
     return Rising(settings, say)
 
 

@@ -97,6 +97,7 @@ def services(settings: Settings) -> list[Service]:
                 f"--model_config_file={settings.home / 'models.config'}",
                 "--model_config_file_poll_wait_seconds=1",
                 "--file_system_poll_wait_seconds=1",
+                "--allow_version_labels_for_unavailable_models=true",  # labels stand in the config before a restarted server has loaded
             ),
             house,
             f"grpc://{host}:{settings.model_server_port} and http://{host}:{settings.model_server_rest_port}",
