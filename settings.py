@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     training_users_in_memory: int = Field(
         200_000, ge=1, description="above this, histories are trained on from disk, and models are judged on so many users drawn by seed"
     )
+    signing_key_file: str = Field("", description="private key that signs published models; empty: the house's own, made once")
     gate_rules: str = Field("", description="TOML file with the rules of the models' gate; empty: training/gate.toml")
 
     @field_validator("home")
@@ -98,6 +99,11 @@ class Settings(BaseSettings):
     def models_dir(self) -> Path:
         """`<model>/<version>/`: published SavedModels, the model server's base path."""
         return self.home / "models"
+
+    @property
+    def signing_key(self) -> Path:
+        """Ed25519 key of whoever publishes; its public half (`.pub`) beside it is all that the model server reads."""
+        return Path(self.signing_key_file).expanduser().absolute() if self.signing_key_file else self.home / "secrets" / "signing_key.pem"
 
     @property
     def campaigns_dir(self) -> Path:
