@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     training_users_in_memory: int = Field(
         200_000, ge=1, description="above this, histories are trained on from disk, and models are judged on so many users drawn by seed"
     )
+    signing_key_file: str = Field("", description="private key that signs published models; empty: the house's own, made once")
     gate_rules: str = Field("", description="TOML file with the rules of the models' gate; empty: training/gate.toml")
     recommend_rules: str = Field("", description="TOML file with the rules of recommendation; empty: serving/recommend.toml")
     release_rules: str = Field("", description="TOML file with the rules of a release; empty: serving/release.toml")
@@ -110,6 +111,11 @@ class Settings(BaseSettings):
     def releases_dir(self) -> Path:
         """`<model>.json`: which version is stable, which one is on trial and for how many users."""
         return self.home / "releases"
+
+    @property
+    def signing_key(self) -> Path:
+        """Ed25519 key of whoever publishes; its public half (`.pub`) beside it is all that the model server reads."""
+        return Path(self.signing_key_file).expanduser().absolute() if self.signing_key_file else self.home / "secrets" / "signing_key.pem"
 
     @property
     def campaigns_dir(self) -> Path:

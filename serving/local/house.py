@@ -14,10 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from serving import manifest
 from serving.local import airflow_home, preflight, processes
 from serving.local.airflow_client import AirflowClient
 from serving.local.errors import NotHealthy
 from serving.local.services import Service, services
+from serving.publish import write_server_config
 from serving.release_config import write_config
 from settings import CURRENT_HOUSE, ROOT, Settings, get_settings
 
@@ -77,6 +79,8 @@ def rise(say: Say) -> Rising:
     for folder in (settings.home / "mlflow", settings.feast_dir, settings.models_dir, settings.logs_dir):
         folder.mkdir(parents=True, exist_ok=True)
     write_config(settings)
+    write_server_config(settings.home)
+    manifest.make_key(settings.signing_key)
     return Rising(settings, say)
 
 
