@@ -23,7 +23,7 @@ from quality.delivered import (
 from quality.errors import DeliveryRefused
 from quality.ledger import LoadReport, TableLoad, accounted, record
 from quality.profile import store_profile
-from quality.quarantine import remember_releases
+from quality.quarantine import remember_releases, store_counts
 from quality.repairs import add_functions
 from quality.row_rules import BURST, BURST_EVENTS, SUPERSEDED
 from quality.staging import create_staged, insert_group
@@ -70,6 +70,7 @@ def load_window(landing_dir: Path, start: date, end: date) -> LoadReport:
                 files[fault.table] = texts_as_bytes(files[fault.table], folder)
                 continue
             connection.commit()
+            store_counts(connection)
             return LoadReport(start, end, tables, absent)
 
 

@@ -8,7 +8,7 @@ A row's id is a hash of its table, day and content, so it stays the same however
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,12 +107,34 @@ def open_rows(table: str | None = None, rule: str | None = None, limit: int = 50
 def summary(table: str | None = None, rule: str | None = None) -> list[QuarantineCount]:
     """Open rows by table and rule, most first."""
     with open_warehouse() as connection:
-        rows = connection.execute(
-            f"select landing_table, rule, count(*) as rows, min(ds), max(ds) {_OPEN} {_ASKED} group by all "
-            "order by rows desc, landing_table, rule",
-            {"table": table, "rule": rule},
-        ).fetchall()
+        return _summary(connection, table, rule)
+
+
+def _summary(connection: "duckdb.DuckDBPyConnection", table: str | None = None, rule: str | None = None) -> list[QuarantineCount]:
+    rows = connection.execute(
+        f"select landing_table, rule, count(*) as rows, min(ds), max(ds) {_OPEN} {_ASKED} group by all "
+        "order by rows desc, landing_table, rule",
+        {"table": table, "rule": rule},
+    ).fetchall()
     return [QuarantineCount(*row) for row in rows]
+
+
+def store_counts(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Leaves the counts in `quality/quarantine.json` for readers that must not open the warehouse; a load ends with it."""
+    path = get_settings().quality_dir / "quarantine.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps([asdict(count) for count in _summary(connection)], default=str, indent=1) + "\n")
+    partial.replace(path)
+
+
+def stored_counts() -> list[QuarantineCount] | None:
+    """The counts as the last load left them; None before any."""
+    path = get_settings().quality_dir / "quarantine.json"
+    if not path.exists():
+        return None
+    rows = json.loads(path.read_text())
+    return [QuarantineCount(**row | {name: date.fromisoformat(row[name]) for name in ("first_ds", "last_ds")}) for row in rows]
 
 
 def listing(table: str | None = None, rule: str | None = None, limit: int = 50) -> QuarantineListing:

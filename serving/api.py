@@ -1,156 +1,127 @@
-"""The HTTP door: portraits, recommendations, offers and campaign plans as JSON (`/docs` describes them), and the web page.
+"""A shop's portraits, recommendations, offers and campaign plans over HTTP, as JSON under `/v1` and as a web page.
 
-Errors are problem details (RFC 9457): 404 for a user nobody knows, 400 for a parameter that breaks its rule, 503 for a model that
-is not served.
+Every address but `/healthz` and `/readyz` needs a key: `Authorization: Bearer <key>` for the API, a login for the page. Every error is a
+problem (RFC 9457, `application/problem+json`). Times are UTC.
 """
 
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from threading import Thread
 from typing import Any
 
-import numpy as np
 from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
-from fastapi.templating import Jinja2Templates
-from pydantic import BaseModel, Field
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
 
-from serving import events, portraits
-from serving import offers as marketing
-from serving.errors import BadRequest, ConsumerError, NotServed, UnknownUser
-from serving.recommend import Recommendations, recommend
+from serving import events
+from serving.errors import ConsumerError
+from serving.http import operations, v1
+from serving.http.access import Gate
+from serving.http.decisions_route import FindDecisions, decisions_router
+from serving.http.envelope import MAX_BODY, Envelope
+from serving.http.logs import log_as_json
+from serving.http.metrics import Metrics
+from serving.http.problems import MEDIA_TYPE, Problem, ProblemError, as_problem
+from serving.http.similar_items import SimilarItems, similar_router
+from serving.model_client import ModelError
+from serving.rate_limit import RateLimiter
 from serving.shop_front import front
+from serving.web import customer, doors, files, house_pages
+from serving.web.house_pages import RollBack, decisions_page_router, releases_router
+from serving.web.render import page
+from serving.web.session import LoginNeeded
 from settings import get_settings
 
-app = FastAPI(
-    title="Portrait",
-    version="0.1.0",
-    summary="A living portrait of every customer, as recommendations and offers.",
-    description=__doc__,
-    license_info={"name": "Apache-2.0"},
-)
-templates = Jinja2Templates(Path(__file__).parent / "templates")
 
-_STATUS = {UnknownUser: 404, BadRequest: 400, NotServed: 503}
-
-
-class CampaignBody(BaseModel):
-    """A campaign to plan."""
-
-    name: str = Field(examples=["spring"])
-    budget: float = Field(ge=0, description="in the shop's currency", examples=[500.0])
-    margin: float = Field(marketing.DEFAULT_MARGIN, gt=0, le=1, description="share of spend that is profit")
-    holdout: float = Field(0.1, ge=0, lt=1, description="share of users who get nothing, to measure by")
-    costs: dict[str, float] | None = Field(None, description="cost of each offer; past campaigns' mean where absent")
-
-
-@app.exception_handler(ConsumerError)
-def problem(request: Request, error: ConsumerError) -> JSONResponse:
-    status = _STATUS.get(type(error), 500)
-    body = {"type": "about:blank", "title": type(error).__name__, "status": status, "detail": str(error), "instance": request.url.path}
-    return JSONResponse(body, status, media_type="application/problem+json")
-
-
-@app.get("/healthz", tags=["operations"])
-def health() -> dict[str, str]:
-    """Answers while the process lives; it asks no model."""
-    return {"status": "ok"}
-
-
-@app.get("/v1/users/{user_id}/portrait", tags=["portrait"])
-def get_portrait(user_id: str) -> dict[str, Any]:
-    """What is known and inferred of a user, with the time and model version of each."""
-    return portrait_as_json(portraits.show(user_id))
+def create_app(
+    *, similar: SimilarItems | None = None, decisions: FindDecisions | None = None, roll_back: RollBack | None = None
+) -> FastAPI:
+    """The API and the web page. What is not given has no address: similar items, logged decisions, the button that takes a model back."""
+    app = FastAPI(
+        title="Portrait",
+        version="1.0.0",
+        summary="A living portrait of every customer, as recommendations and offers.",
+        description=__doc__,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=_lifespan,
+    )
+    settings, metrics = get_settings(), Metrics()
+    app.state.gate = Gate(RateLimiter(settings.api_rate, settings.api_burst), metrics)
+    routers = [operations.router, v1.router, customer.router, house_pages.router, releases_router(roll_back), doors.router]
+    if similar:
+        routers.append(similar_router(similar))
+    if decisions:
+        routers += [decisions_router(decisions), decisions_page_router(decisions)]
+    for router in (*routers, files.router):
+        app.include_router(router)
+    app.state.pages = ["customers", "segments", "releases", "quality", *(["decisions"] if decisions else [])]
+    for kind in (ProblemError, ConsumerError, ModelError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _tell)
+    app.add_exception_handler(LoginNeeded, _to_login)
+    app.add_middleware(Envelope, metrics=metrics, limits={events.PATH: lambda: max(MAX_BODY, events.MAX_BYTES + 1)})
+    app.openapi = lambda: _described(app)  # type: ignore[method-assign]
+    return app
 
 
-@app.get("/v1/users/{user_id}/recommendations", tags=["recommendation"])
-def get_recommendations(user_id: str, k: int = 10) -> dict[str, Any]:
-    """The `k` best items for a user; popular items, with a note, for an unknown user or while the model is away."""
-    return recommendations_as_json(recommend(user_id, k))
+@asynccontextmanager
+async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+    log_as_json()
+    Thread(target=_warm, daemon=True).start()
+    yield
 
 
-@app.get("/v1/users/{user_id}/offers", tags=["marketing"])
-def get_offers(user_id: str) -> dict[str, Any]:
-    """What each offer would change for a user, by falling expected profit."""
-    return asdict(marketing.offers(user_id))
+def _warm() -> None:
+    """Opens the feature store before somebody asks: its first read imports Feast, which takes seconds."""
+    with suppress(Exception):  # whatever is missing now is told to whoever asks
+        front().user_row("user_v1", operations.PROBE)
 
 
-@app.post("/v1/campaigns", tags=["marketing"], status_code=201)
-def plan_campaign(body: CampaignBody) -> dict[str, Any]:
-    """Plans who gets which offer within a budget; the rows stand in the house, under `campaigns/<name>/plan.parquet`."""
-    plan = marketing.plan(marketing.CampaignRequest(**body.model_dump()))
-    return asdict(plan) | {"path": f"campaigns/{plan.path.name}/plan.parquet"}
+def _tell(request: Request, error: Exception) -> Response:
+    """The error as a problem; as a page where a person is looking."""
+    problem = as_problem(error)
+    is_page = not request.url.path.startswith("/v1") and "text/html" in request.headers.get("accept", "")
+    if is_page:
+        answer: Response = page(request, "error.html", problem.status, problem=problem, request_id=request.state.request_id)
+    else:
+        body = problem.body(request.url.path, request.state.request_id)
+        answer = JSONResponse(body, problem.status, media_type=MEDIA_TYPE)
+    answer.headers.update(problem.headers)
+    return answer
 
 
-def portrait_as_json(answer: portraits.Portrait) -> dict[str, Any]:
-    """Arrays as lists."""
-    known = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in answer.known.items()}
-    return asdict(answer) | {"known": known}
+def _to_login(request: Request, error: Exception) -> Response:
+    """A person is sent to the login; a program is told what it lacks."""
+    assert isinstance(error, LoginNeeded)
+    if "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse(error.location, 303)
+    detail = "The web page needs a session. Received none. Log in at /login, or ask the API under /v1 with a key."
+    return _tell(request, ProblemError("no-key", detail, {"WWW-Authenticate": "Bearer"}))
 
 
-def recommendations_as_json(answer: Recommendations) -> dict[str, Any]:
-    """One flat object per item."""
-    items = [{"rank": place.rank, **asdict(place.card), "score": place.score} for place in answer.items]
-    return asdict(answer) | {"items": items}
-
-
-app.post(events.PATH, **events.DESCRIPTION)(events.post_events)
-
-
-@app.get("/", response_class=HTMLResponse, include_in_schema=False)
-def home(request: Request, user: str = "") -> HTMLResponse:
-    """The web page: look up a customer."""
-    shop = front()
-    settings = shop.settings
-    page: dict[str, Any] = {
-        "user": user.strip(),
-        "links": {
-            "Airflow": f"http://{settings.host}:{settings.airflow_port}",
-            "Data quality": "/quality/",
-            "API": "/docs",
-            "MLflow": f"http://{settings.host}:{settings.mlflow_port}",
-        },
-    }
-    try:
-        page["as_of"] = shop.clock()
-        page["examples"] = example_users()
-        if page["user"]:
-            page["portrait"] = portraits.show(page["user"], shop=shop)
-            page["recommendations"] = recommend(page["user"], shop=shop)
-            page["offers"], page["offers_note"] = _offers_or_reason(page["user"])
-    except ConsumerError as error:
-        page["problem"] = error
-    return templates.TemplateResponse(request, "user.html", page, status_code=_STATUS.get(type(page.get("problem")), 200))
-
-
-@app.get("/quality/{page:path}", response_model=None, include_in_schema=False)
-def quality_page(page: str) -> FileResponse | HTMLResponse:
-    """The gates' data docs, as the last check left them."""
-    folder = (get_settings().quality_dir / "docs").resolve()
-    file = (folder / (page or "index.html")).resolve()
-    if file.is_relative_to(folder) and file.is_file():
-        return FileResponse(file)
-    return HTMLResponse("<p>No gate has left this page yet. Run the DAG <code>ingest</code> first.</p>", 404)
-
-
-def example_users(count: int = 6) -> list[str]:
-    """Some users with a long history, newest first: something to click on."""
-    from feature_repo.frames import rows_as_of
-
-    shop = front()
-    as_of = shop.clock()
-    if _examples.get("as_of") != as_of:
-        users = rows_as_of("user_features", as_of).sort_values(["events_90d", "user_id"], ascending=[False, True])
-        _examples.update(
-            as_of=as_of, users=list(users["user_id"][: 20 * count : 20] if len(users) > 20 * count else users["user_id"][:count])
+def _described(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI 3.1 document, made once: FastAPI's own shape of a validation error gives way to ours."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            openapi_version="3.1.0",
+            summary=app.summary,
+            description=app.description,
+            license_info=app.license_info,
+            routes=app.routes,
         )
-    return _examples["users"]
+        schemas = document["components"]["schemas"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        described = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= described.pop("$defs") | {"Problem": described}
+        app.openapi_schema = document
+    return app.openapi_schema
 
 
-_examples: dict[str, Any] = {}
-
-
-def _offers_or_reason(user_id: str) -> tuple[marketing.Offers | None, str | None]:
-    try:
-        return marketing.offers(user_id), None
-    except NotServed as reason:
-        return None, str(reason)
+app = create_app()

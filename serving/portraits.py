@@ -86,7 +86,7 @@ def show(user_id: str, *, shop: ShopFront | None = None, recent: int = 10) -> Po
         inferred = _infer(shop, row, as_of)
     except NotServed as reason:
         note = str(reason)
-    return Portrait(user_id, as_of, row.get("features_at"), known, _recent(shop, row, recent), inferred, note)
+    return Portrait(user_id, as_of, row.get("features_at"), known, recent_events(shop, row, recent), inferred, note)
 
 
 def _infer(shop: ShopFront, row: dict[str, Any], as_of: datetime) -> Inferred:
@@ -115,7 +115,8 @@ def _infer(shop: ShopFront, row: dict[str, Any], as_of: datetime) -> Inferred:
     )
 
 
-def _recent(shop: ShopFront, row: dict[str, Any], count: int) -> tuple[RecentEvent, ...]:
+def recent_events(shop: ShopFront, row: dict[str, Any], count: int) -> tuple[RecentEvent, ...]:
+    """The newest `count` events of a row of features, newest first, with titles."""
     items = row.get("event_item_ids")
     if items is None:
         return ()

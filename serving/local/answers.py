@@ -35,7 +35,7 @@ def quality(airflow: AirflowClient, followed: list[Followed], settings: Settings
 
 def answers(followed: list[Followed], settings: Settings) -> dict[str, Any]:
     """A portrait, ten recommendations and the offers of one user, this road's plan, and latencies; what is not served says why."""
-    from serving.api import example_users
+    from serving.web.examples import example_users
 
     users = example_users(20)
     api = ApiClient(settings)

@@ -1,19 +1,21 @@
-"""Asks the house's own API: portraits, recommendations and offers as the consumers get them."""
+"""Asks the house's own API, with the house's own key: portraits, recommendations and offers as the consumers get them."""
 
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
+from serving import keys
 from settings import Settings
 
 
 class ApiError(Exception):
-    """The API's problem in one line: `exit_code` 3 for what is not there, 4 for what is not served, 2 for a wrong parameter."""
+    """The API's problem in one line: `exit_code` 3 for what is not there, 4 for what is not served or not allowed, 2 for a wrong
+    parameter."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
-        self.exit_code = {404: 3, 400: 2, 422: 2, 503: 4}.get(status, 1)
+        self.exit_code = {404: 3, 400: 2, 422: 2, 401: 4, 403: 4, 429: 4, 503: 4}.get(status, 1)
 
 
 class ApiClient:
@@ -21,7 +23,8 @@ class ApiClient:
 
     def __init__(self, settings: Settings) -> None:
         self.url = f"http://{settings.host}:{settings.api_port}"
-        self._http = httpx.Client(base_url=self.url, timeout=60)
+        key = keys.house_key(settings)
+        self._http = httpx.Client(base_url=self.url, timeout=60, headers={"Authorization": f"Bearer {key}"} if key else {})
 
     def portrait(self, user_id: str) -> dict[str, Any]:
         return self._get(f"/v1/users/{quote(user_id, safe='')}/portrait")

@@ -40,11 +40,13 @@ def demo(
 
 def up(as_json: AsJson = False) -> None:
     """Start the services of the house in the background."""
+    from serving import keys
     from serving.local import airflow_home, house, show
 
     console = show.console(as_json)
     settings = house.up(lambda line: console.print(line, highlight=False))
     console.print(f"Airflow: user {airflow_home.USER}, password {airflow_home.password()}", markup=False, highlight=False)
+    console.print(f"Web page and API: key {keys.house_key(settings)}", markup=False, highlight=False, soft_wrap=True)
     show.answer(house.status(settings), show.services, as_json)
 
 

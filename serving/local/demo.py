@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from quality.results import docs_address
+from serving import keys
 from serving.local import airflow_home, answers, house, show
 from serving.local.airflow_client import AirflowClient
 from serving.local.errors import AirflowRefused, RunFailed, UnknownDag
@@ -31,6 +32,7 @@ def demo(choices: dict[str, Any], console: Console) -> dict[str, Any]:
         rising.wait_for("airflow")
         rising.wait_for("feast")  # its registry is applied: the features DAG will not race it
         console.print(f"Airflow: user {airflow_home.USER}, password {airflow_home.password()}", highlight=False, markup=False)
+        console.print(f"Web page and API: key {keys.house_key(settings)}", highlight=False, markup=False, soft_wrap=True)
         with AirflowClient.of(settings) as airflow:
             followed = trigger(airflow, "ingest", choices, console)
             result = outcome(followed, DAGS)

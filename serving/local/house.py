@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from serving import manifest
+from serving import keys, manifest
 from serving.local import airflow_home, preflight, processes
 from serving.local.airflow_client import AirflowClient
 from serving.local.errors import NotHealthy
@@ -76,6 +76,7 @@ def rise(say: Say) -> Rising:
         _move_in(settings)
     preflight.check(settings)
     airflow_home.make_secrets()
+    keys.make_secrets(settings)
     for folder in (settings.home / "mlflow", settings.feast_dir, settings.models_dir, settings.logs_dir):
         folder.mkdir(parents=True, exist_ok=True)
     write_config(settings)

@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastapi.testclient import TestClient
 
-from serving import api, offers, portraits, shop_front
+from serving import offers, portraits
 from serving.errors import BadRequest, UnknownUser
 from serving.model_inputs import history_inputs, to_us, user_inputs
 from serving.shop_front import ItemCard
@@ -98,60 +97,3 @@ def test_trait_epoch_and_recent_events_are_newest_first(shop: FakeFront) -> None
 def test_a_campaign_that_breaks_a_rule_is_refused(field: str, value: object, message: str) -> None:
     with pytest.raises(BadRequest, match=message):
         offers.CampaignRequest(**({"name": "spring", "budget": 1.0} | {field: value}))
-
-
-@pytest.fixture
-def client(shop: FakeFront, monkeypatch: pytest.MonkeyPatch) -> TestClient:
-    for module in (shop_front, portraits, offers):
-        monkeypatch.setattr(module, "front", lambda: shop)
-    monkeypatch.setattr("serving.recommend.front", lambda: shop)
-    monkeypatch.setattr(api, "front", lambda: shop)
-    monkeypatch.setattr(api, "example_users", lambda: ["ann"])
-    return TestClient(api.app)
-
-
-def test_the_api_answers_recommendations_as_flat_items(client: TestClient) -> None:
-    body = client.get("/v1/users/ann/recommendations", params={"k": 1}).json()
-    assert body["items"] == [
-        {"rank": 1, "item_id": "f", "title": "Title f", "category": "toys", "brand": None, "price": 2.5, "in_stock": True, "score": 4.0}
-    ]
-    assert (body["source"], body["model_version"]) == ("model", 3)
-
-
-@pytest.mark.parametrize(
-    ("path", "status", "title"),
-    [("/v1/users/nobody/portrait", 404, "UnknownUser"), ("/v1/users/ann/recommendations?k=0", 400, "BadRequest")],
-)
-def test_errors_are_problem_details(client: TestClient, path: str, status: int, title: str) -> None:
-    answer = client.get(path)
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
-    assert (answer.json()["title"], answer.json()["instance"]) == (title, path.split("?")[0])
-
-
-def test_a_model_that_is_not_served_answers_503_with_the_reason(client: TestClient, shop: FakeFront) -> None:
-    shop.away = "No model `uplift` is served: this shop delivered no campaign_exposures"
-    answer = client.get("/v1/users/ann/offers")
-    assert (answer.status_code, answer.json()["detail"]) == (503, shop.away)
-
-
-def test_the_page_shows_portrait_recommendations_and_offers(client: TestClient) -> None:
-    page = client.get("/", params={"user": "ann"})
-    assert page.status_code == 200
-    for shown in (
-        "Title f",
-        "female",
-        "70.0 %",
-        "toys",
-        "90.0 %",
-        "<strong>42.50",
-        "best: <strong>coupon</strong>",
-        "model recommender, version 3",
-    ):
-        assert shown in page.text, shown
-
-
-def test_the_page_escapes_what_a_visitor_types_and_says_that_nobody_is_known(client: TestClient) -> None:
-    page = client.get("/", params={"user": "<script>alert(1)</script>"})
-    assert page.status_code == 404
-    assert "<script>alert" not in page.text
-    assert "a user that the feature store knows" in page.text

@@ -18,16 +18,17 @@ from fastapi.testclient import TestClient
 from feature_repo.live import LiveReport
 from feature_repo.store import environment
 from serving import events as route
-from serving.api import app
+from serving import keys
 from settings import ROOT, get_settings
 from sources.landing import LANDING
+from tests.serving.web_client import caller
 
 EVENT = {"event_id": "e1", "user_id": "u1", "item_id": "i1", "event_type": "view", "occurred_at": "2024-05-01T10:00:00Z"}
 
 
 @pytest.fixture
 def client(house: Path) -> TestClient:
-    return TestClient(app)
+    return caller()
 
 
 def stored(home: Path) -> list[dict[str, Any]]:
@@ -65,7 +66,7 @@ def test_refused_events_are_named_one_by_one_and_the_others_are_taken(client: Te
 
 def test_a_body_that_is_no_json_or_too_large_takes_nothing(client: TestClient, house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = client.post("/v1/events", content=b"{event")
-    assert (broken.status_code, broken.json()["title"]) == (400, "BadRequest")
+    assert (broken.status_code, broken.json()["type"]) == (400, "/docs#bad-request")
     assert "must be JSON. Received Expecting property name" in broken.json()["detail"]
     deep = client.post("/v1/events", content=b"[" * 100_000)
     assert deep.status_code == 400
@@ -73,7 +74,7 @@ def test_a_body_that_is_no_json_or_too_large_takes_nothing(client: TestClient, h
     assert (many.status_code, many.json()["detail"][:53]) == (413, "A request may have 5000 events. Received 5001. Send f")
     monkeypatch.setattr(route, "MAX_BYTES", 100)
     large = client.post("/v1/events", json=[EVENT] * 3)
-    assert (large.status_code, large.json()["title"]) == (413, "TooLarge")
+    assert (large.status_code, large.json()["type"]) == (413, "/docs#too-large")
     assert stored(house) == []
 
 
@@ -86,7 +87,7 @@ def test_what_is_not_online_yet_is_202_and_what_is_not_on_disk_is_503(client: Te
 
     monkeypatch.setattr(route, "accept", full)
     answer = client.post("/v1/events", json=EVENT)
-    assert (answer.status_code, answer.json()["title"]) == (503, "NotStored")
+    assert (answer.status_code, answer.json()["type"]) == (503, "/docs#not-stored")
     assert "No space left on device. Send the request again later" in answer.json()["detail"]
 
 
@@ -95,7 +96,7 @@ def test_the_description_names_every_column_and_its_example_is_a_valid_event(cli
     one, many = described["requestBody"]["content"]["application/json"]["schema"]["oneOf"]
     assert list(one["properties"]) == list(LANDING["events"].names)
     assert (one["required"], many["items"]) == (["item_id", "event_type", "occurred_at"], one)
-    assert set(described["responses"]) == {"200", "202", "400", "413", "503"}
+    assert set(described["responses"]) == {"200", "202", "400", "401", "403", "413", "422", "429", "500", "503"}
 
 
 @pytest.mark.slow
@@ -109,6 +110,8 @@ def test_an_event_answered_with_200_is_on_disk_when_the_process_is_killed_the_ne
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = house / "api.log"
+    keys.make_secrets(get_settings())
+    sent = {"Authorization": f"Bearer {keys.house_key(get_settings())}"}
     with log.open("w") as out:
         command = [sys.executable, "-m", "uvicorn", "serving.api:app", "--host", "127.0.0.1", "--port", str(port)]
         api = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=out, stderr=out)
@@ -122,7 +125,9 @@ def test_an_event_answered_with_200_is_on_disk_when_the_process_is_killed_the_ne
             except httpx.TransportError:
                 assert api.poll() is None and time.monotonic() < deadline, log.read_text()
                 time.sleep(0.2)
-        answers = [httpx.post(f"{url}/v1/events", json=EVENT | {"event_id": f"k{number}"}, timeout=120) for number in range(3)]
+        answers = [
+            httpx.post(f"{url}/v1/events", json=EVENT | {"event_id": f"k{number}"}, headers=sent, timeout=120) for number in range(3)
+        ]
     finally:
         os.kill(api.pid, signal.SIGKILL)
         api.wait(30)

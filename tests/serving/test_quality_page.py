@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from serving import api
 from settings import get_settings
+from tests.serving.web_client import visitor
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +18,7 @@ def client(house: Path) -> TestClient:
     (docs / "index.html").write_text("<h1>gates</h1>")
     (docs / "validations" / "events.html").write_text("events")
     (get_settings().quality_dir / "secret.json").write_text("not a page")
-    return TestClient(api.app)
+    return visitor()
 
 
 def test_the_index_and_the_pages_below_it_are_served(client: TestClient) -> None:
@@ -34,5 +34,5 @@ def test_nothing_outside_the_docs_is_served(client: TestClient, page: str) -> No
 
 
 def test_before_the_first_gate_the_page_says_what_to_run(house: Path) -> None:
-    answer = TestClient(api.app).get("/quality/")
+    answer = visitor().get("/quality/")
     assert (answer.status_code, "Run the DAG <code>ingest</code> first" in answer.text) == (404, True)

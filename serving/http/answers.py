@@ -1,0 +1,211 @@
+"""What the API answers, typed: one model a route. Times are UTC and say so; unknown numbers are null."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+from serving import offers as marketing
+from serving import portraits
+from serving.recommend import Recommendations
+
+
+def _as_utc(time: datetime) -> str:
+    known = time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+    return f"{known.isoformat()}Z"
+
+
+#: `2024-05-01T00:00:00Z`, from a time with a zone, or from one without, which is UTC throughout the house.
+UtcTime = Annotated[datetime, PlainSerializer(_as_utc, str, when_used="json")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Plain = str | bool | int | float | None
+
+
+class Trait(BaseModel):
+    """An inferred trait."""
+
+    name: str = Field(examples=["gender"])
+    value: str | None = Field(description="null where no value is certain enough to be said")
+    probabilities: dict[str, float] = Field(description="of each value, most likely first; empty in a stored portrait")
+
+
+class Inferred(BaseModel):
+    """What a portrait model said of a user, when, and which version of it."""
+
+    source: Literal["live", "stored"] = Field(
+        description="`live`: the served model answered now. `stored`: from the portrait that the daily scoring stored before `as_of`"
+    )
+    told_at: UtcTime = Field(description="the time as of which the model was asked")
+    model_version: int
+    vector: list[float] = Field(description="the user's place among all users: near ones are alike; of one model version")
+    traits: list[Trait]
+    segment: str | None
+    interests: dict[str, float] = Field(description="shares by top-level category, most first")
+    interests_30d_ago: dict[str, float] | None = Field(description="null without events by then, and in a stored portrait")
+    interest_alarm: bool = Field(description="the taste changed at once within 30 days")
+    next_category: str | None
+    purchase_probability_7d: Share | None
+    purchase_probability_30d: Share | None
+    churn_probability_7d: Share | None
+    churn_probability_30d: Share | None
+    expected_spend_90d: float | None
+
+
+class RecentEvent(BaseModel):
+    """One of the newest events of a user."""
+
+    occurred_at: UtcTime
+    event_type: str
+    item_id: str
+    title: str | None
+
+
+class PortraitAnswer(BaseModel):
+    """What is known and inferred of a user, with the time and model version of each."""
+
+    user_id: str
+    as_of: UtcTime
+    features_at: UtcTime | None = Field(description="the time up to which `known` was counted")
+    known: dict[str, UtcTime | Plain | list[Plain]] = Field(description="features, as the marts' contract names them")
+    recent: list[RecentEvent]
+    inferred: Inferred | None = Field(description="null, with `note`, where no model speaks")
+    note: str | None
+
+
+class Change(BaseModel):
+    """One line of the portrait that the stored portraits say differently."""
+
+    line: str = Field(examples=["interests.books"])
+    then: Plain
+    now: Plain
+
+
+class ChangesAnswer(BaseModel):
+    """What the daily portraits known at the two midnights say differently."""
+
+    user_id: str
+    since: str
+    until: str
+    changes: list[Change]
+
+
+class RecommendedItem(BaseModel):
+    """One place of the list."""
+
+    rank: int = Field(ge=1)
+    item_id: str
+    title: str | None
+    category: str | None
+    brand: str | None
+    price: float | None
+    in_stock: bool
+    score: float | None = Field(description="the model's logit; null in a list by popularity")
+
+
+class RecommendationsAnswer(BaseModel):
+    """A ranked list, and where it came from."""
+
+    user_id: str
+    items: list[RecommendedItem]
+    source: str = Field(description="`model` or `popularity`")
+    note: str | None = Field(description="why it is not the model's own list")
+    model_version: int | None
+    as_of: UtcTime
+    features_at: UtcTime | None
+
+
+class OfferEffect(BaseModel):
+    """What one offer would change."""
+
+    offer: str
+    visit_uplift: float
+    conversion_uplift: float
+    spend_uplift: float
+    cost: float
+    expected_profit: float
+
+
+class OffersAnswer(BaseModel):
+    """Every offer for a user by falling expected profit."""
+
+    user_id: str
+    as_of: UtcTime
+    features_at: UtcTime | None
+    model_version: int
+    effects: list[OfferEffect]
+    best: str | None = Field(description="null where every offer loses money")
+
+
+class CampaignBody(BaseModel):
+    """A campaign to plan."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$", examples=["spring"])
+    budget: float = Field(ge=0, allow_inf_nan=False, description="in the shop's currency", examples=[500.0])
+    margin: float = Field(marketing.DEFAULT_MARGIN, gt=0, le=1, description="share of spend that is profit")
+    holdout: float = Field(0.1, ge=0, lt=1, description="share of users who get nothing, to measure by")
+    costs: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = Field(
+        None, description="cost of each offer; past campaigns' mean where absent"
+    )
+
+
+class PlanAnswer(BaseModel):
+    """A campaign's plan; its rows lie in the house under `path`."""
+
+    request: CampaignBody
+    as_of: UtcTime
+    model_version: int
+    audience: int
+    held_out: int
+    treated: dict[str, int]
+    planned_cost: float
+    expected_spend: float
+    expected_profit: float
+    path: str = Field(examples=["campaigns/spring/plan.parquet"])
+
+
+class Taken(BaseModel):
+    """What became of the events of a request."""
+
+    accepted: int = Field(ge=0)
+    duplicates: int = Field(ge=0, description="events whose `event_id` was taken before: nothing changed")
+    is_online: bool = Field(description="whether they are in their users' online features already")
+
+
+class Alive(BaseModel):
+    status: Literal["ok"]
+
+
+class Ready(BaseModel):
+    """Whether the house can answer, and what of it."""
+
+    status: Literal["ready", "not ready"]
+    checks: dict[str, str] = Field(examples=[{"features": "ok", "model portrait": "version 3"}])
+
+
+def portrait_answer(answer: portraits.Portrait, source: Literal["live", "stored"], told_at: datetime | None) -> PortraitAnswer:
+    """Arrays as lists; the model's lines with where they come from."""
+    known = {name: _plain(value) for name, value in answer.known.items()}
+    inferred = asdict(answer.inferred) | {"source": source, "told_at": told_at or answer.as_of} if answer.inferred else None
+    return PortraitAnswer.model_validate(asdict(answer) | {"known": known, "inferred": inferred})
+
+
+def recommendations_answer(answer: Recommendations) -> RecommendationsAnswer:
+    """One flat object per item."""
+    items = [{"rank": place.rank, **asdict(place.card), "score": place.score} for place in answer.items]
+    return RecommendationsAnswer.model_validate(asdict(answer) | {"items": items})
+
+
+def plan_answer(plan: marketing.Plan) -> PlanAnswer:
+    return PlanAnswer.model_validate(asdict(plan) | {"path": f"campaigns/{plan.path.name}/plan.parquet"})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,48 @@
+"""Parameters that several routes take."""
+
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+from fastapi import Path, Query
+from pydantic import BeforeValidator, WithJsonSchema
+
+from serving.http.problems import ProblemError
+from serving.shop_front import MAX_LIST
+
+
+def as_naive_utc(given: Any) -> Any:
+    """`2024-05-01`, which is its midnight, or `2024-05-01T10:00:00Z`, or with another offset; without one it is UTC."""
+    if not isinstance(given, str):
+        return given
+    try:
+        time = datetime.fromisoformat(given)
+        return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+    except (ValueError, OverflowError) as fault:
+        raise ValueError("a time is written 2024-05-01 or 2024-05-01T10:00:00Z") from fault
+
+
+def as_day(given: Any) -> Any:
+    if not isinstance(given, str):
+        return given
+    try:
+        return datetime.strptime(given, "%Y-%m-%d").date()  # noqa: DTZ007 - a day has no zone
+    except ValueError as fault:
+        raise ValueError("a day is written 2024-05-01") from fault
+
+
+_ID = r"^[^\x00-\x1f\x7f]{1,200}$"  # a path with a line break in it leads nowhere
+UserId = Annotated[str, Path(pattern=_ID, description="the shop's own id of a customer", examples=["u002412"])]
+ItemId = Annotated[str, Path(pattern=_ID, description="the shop's own id of an item", examples=["i1001"])]
+K = Annotated[int, Query(ge=1, le=MAX_LIST, description="length of the list")]
+AsOf = Annotated[
+    datetime | None,
+    BeforeValidator(as_naive_utc),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]}),
+    Query(description="as known at that time: a day, which is its first moment, or a time; UTC where no offset is given"),
+]
+Day = Annotated[date, BeforeValidator(as_day), WithJsonSchema({"type": "string", "format": "date"}), Query()]
+
+
+def check_window(since: date, until: date) -> None:
+    if since >= until:
+        raise ProblemError("bad-request", f"`until` must be later than `since`. Received {since} and {until}.")

@@ -1,0 +1,109 @@
+"""Portraits as they were: what was known of a user at a time, what the daily portrait said then, and how that moved from day to day.
+
+Read from published Parquet alone. The features are the rows that training would get as of that time; the model's lines are those that
+were stored by the daily scoring and had become known by then, never a new answer of today's model.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from feature_repo.contract import CREATED_AT, FEATURES_AT, PORTRAITS, Mart, mart, views
+from feature_repo.frames import newest_rows_query
+from feature_repo.published import connect, from_clause
+from serving.errors import UnknownUser
+from serving.portraits import PROBABILITIES, UNKNOWN, Inferred, Portrait, RecentEvent, Trait, recent_events
+from serving.shop_front import ShopFront, front
+
+_LISTS = ("user_sequences", "user_daily")
+
+
+@dataclass(frozen=True)
+class Told:
+    """One stored portrait: what was said as of `told_at`."""
+
+    told_at: datetime
+    inferred: Inferred
+
+
+@dataclass(frozen=True)
+class PastPortrait:
+    """A portrait as of a time that was asked; `told_at` is when its model's lines were said, None where none had been."""
+
+    portrait: Portrait
+    told_at: datetime | None
+
+
+def show_as_of(user_id: str, as_of: datetime, *, shop: ShopFront | None = None, recent: int = 10) -> PastPortrait:
+    """What was known of a user at `as_of` (UTC, without zone); `UnknownUser` where nothing was."""
+    shop = shop or front()
+    shop.clock()  # NotServed, with the way out, where nothing is published
+    rows = {view.name: row for view in _user_views() if (row := _as_known(view, user_id, as_of))}
+    if not rows:
+        raise UnknownUser(user_id)
+    known = {name: value for row in rows.values() for name, value in row.items()}
+    features_at = max(row[FEATURES_AT] for row in rows.values())
+    lists = {column.name for view in _LISTS for column in mart(view).features}
+    plain = {name: value for name, value in known.items() if name not in {*lists, "user_id", FEATURES_AT, CREATED_AT}}
+    told = _told(_as_known(mart(PORTRAITS), user_id, as_of))
+    events: tuple[RecentEvent, ...] = recent_events(shop, known, recent)
+    note = None if told else f"no portrait of this user had been stored by {as_of:%Y-%m-%d %H:%M}: the daily scoring writes one a day"
+    portrait = Portrait(user_id, as_of, features_at, plain, events, told.inferred if told else None, note)
+    return PastPortrait(portrait, told.told_at if told else None)
+
+
+def timeline(user_id: str, until: datetime | None = None) -> list[Told]:
+    """Every stored portrait of a user known by `until`, oldest first; of one day the version that became known last."""
+    query = f"""
+        select * from {from_clause(PORTRAITS)}
+        where user_id = $user and ($until is null or ({FEATURES_AT} <= $until and {CREATED_AT} <= $until))
+        qualify row_number() over (partition by {FEATURES_AT} order by {CREATED_AT} desc) = 1
+        order by {FEATURES_AT}
+    """
+    return [told for row in _rows(query, user=user_id, until=until) if (told := _told(row))]
+
+
+def published_days(shop: ShopFront) -> list[datetime]:
+    """Midnights as of which a person can ask: from the day after the first published features to the house's clock."""
+    days = sorted(path.name.removeprefix("day=") for path in (shop.settings.offline_dir / "user_features").glob("day=*"))
+    newest = shop.clock()
+    return sorted({datetime.fromisoformat(day) for day in days if datetime.fromisoformat(day) <= newest} | {newest})
+
+
+def _user_views() -> list[Mart]:
+    return [view for name, view in views().items() if view.entity == "user" and name != PORTRAITS]
+
+
+def _as_known(view: Mart, user_id: str, as_of: datetime) -> dict[str, Any] | None:
+    """The user's newest row as known at `as_of`, unless it is older than the view's ttl."""
+    rows = _rows(newest_rows_query(view, "user_id = $user"), as_of=as_of, user=user_id)
+    if not rows or (view.ttl_days is not None and (as_of - rows[0][FEATURES_AT]).days >= view.ttl_days):
+        return None
+    return rows[0]
+
+
+def _rows(query: str, **parameters: Any) -> list[dict[str, Any]]:
+    with connect() as connection:
+        return connection.sql(query, params=parameters).to_arrow_table().to_pylist()
+
+
+def _told(row: Mapping[str, Any] | None) -> Told | None:
+    if row is None:
+        return None
+    said = json.loads(row["portrait"])
+    interests = dict(sorted(said["interests"].items(), key=lambda pair: -pair[1]))
+    inferred = Inferred(
+        int(row["model_version"]),
+        tuple(row["vector"]),
+        tuple(Trait(name, None if value == UNKNOWN else value, {}) for name, value in sorted(said["traits"].items())),
+        said["segment"] or None,
+        interests,
+        None,
+        said["interest_alarm"],
+        said["next_category"] or None,
+        **{name: said[name] for name in PROBABILITIES},
+        expected_spend_90d=said["expected_spend_90d"],
+    )
+    return Told(row[FEATURES_AT], inferred)
