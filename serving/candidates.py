@@ -24,7 +24,7 @@ MOST = 50_000  # candidates of one question
 class Proposal:
     """Items by falling relevance, `(candidates,)`; `scores` are the model's logits, or None in a list by popularity.
 
-    `is_all` says that whoever proposed has no more.
+    `is_all` says that whoever proposed has no more; `label` is that of the version that answered.
     """
 
     item_ids: list[str]
@@ -32,6 +32,7 @@ class Proposal:
     scores: np.ndarray | None
     version: int | None
     is_all: bool
+    label: str | None = None
 
 
 #: Asks for so many candidates.
@@ -47,34 +48,34 @@ def had_items(row: Row, as_of: datetime, had: Mapping[str, float]) -> dict[str, 
     return {item: kind for item, kind, at in events if kind in had and now - int(at) <= had[kind] * DAY_US}
 
 
-def from_model(shop: ShopFront, row: Row, as_of: datetime, had: Collection[str], rules: Rules, label: str | None) -> Source:
+def from_model(shop: ShopFront, row: Row, as_of: datetime, had: Collection[str], rules: Rules, user_id: str | None) -> Source:
     """Ranked by the model: exactly over all its items, or near the user's vector where the catalogue is too large for that."""
     inputs = history_inputs([row], as_of)
     timeout_s = rules.deadline_ms / 1000
 
     def near(wanted: int) -> Proposal | None:
         """From the index, where the version that answers has one."""
-        if (found := shop.nearest(RECOMMENDER.name, label)) is None:
+        if (found := shop.nearest(RECOMMENDER.name, user_id)) is None:
             return None
         version, index = found
-        answer = shop.predict(RECOMMENDER.name, inputs, label=label, signature=RETRIEVE, timeout_s=timeout_s)
+        answer = shop.predict(RECOMMENDER.name, inputs, user_id=user_id, signature=RETRIEVE, timeout_s=timeout_s)
         if answer.version != version:
             return None
         recalled = {item: score for item, score in zip(answer["recalled_item_ids"][0], answer["recalled"][0].tolist(), strict=True) if item}
         item_ids, scores = index.best(answer["vector"][0], recalled, set(had), wanted)
-        return Proposal(item_ids, scores, scores, version, False)
+        return Proposal(item_ids, scores, scores, version, False, answer.label)
 
     def propose(wanted: int) -> Proposal:
         if (proposal := near(wanted)) is not None:
             return proposal
         asked = {"exclude_item_ids": np.array([[*had] or [""]], dtype=object), "k": np.array([wanted], dtype=np.int32)}
-        answer = shop.predict(RECOMMENDER.name, inputs | asked, label=label, timeout_s=timeout_s)
+        answer = shop.predict(RECOMMENDER.name, inputs | asked, user_id=user_id, timeout_s=timeout_s)
         scores = np.asarray(answer["scores"][0], np.float64)
         if np.isnan(scores).any():
             raise NotServed(f"The served model `{RECOMMENDER.name}` answers with scores that are no numbers. Publish one that is sound.")
         is_item = np.isfinite(scores)
         item_ids = [item.decode() if isinstance(item, bytes) else str(item) for item in answer["item_ids"][0][is_item]]
-        return Proposal(item_ids, scores[is_item], scores[is_item], answer.version, len(item_ids) < wanted)
+        return Proposal(item_ids, scores[is_item], scores[is_item], answer.version, len(item_ids) < wanted, answer.label)
 
     return propose
 

@@ -28,13 +28,13 @@ class Because:
 
 
 def because(
-    shop: ShopFront, row: Mapping[str, Any], as_of: datetime, item_ids: Sequence[str], label: str | None = None
+    shop: ShopFront, row: Mapping[str, Any], as_of: datetime, item_ids: Sequence[str], user_id: str | None = None
 ) -> dict[str, tuple[Because, ...]]:
     """For each item the events that raise its score most, at most two, the strongest first; nothing while the model does not say."""
     asked = history_inputs([row], as_of) | {"item_ids": np.array([list(item_ids)], dtype=object)}
     wanted = ("driver_item_ids", "driver_types", "driver_times_us", "driver_effects")
     try:
-        answer = shop.predict(RECOMMENDER.name, asked, label=label, signature=EXPLAIN, outputs=wanted)
+        answer = shop.predict(RECOMMENDER.name, asked, user_id=user_id, signature=EXPLAIN, outputs=wanted)
     except NotServed:
         return {}
     found = {}

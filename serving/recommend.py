@@ -3,7 +3,6 @@
 Where the model, the feature store or a history is missing, the list is made of popular items by the same rules, and `note` says why.
 """
 
-import hashlib
 import math
 import uuid
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from training.signatures import RECOMMENDER
 
 NO_HISTORY = "no history of this user is known: popular items instead"
 MAX_SESSION = 200
+CONSIDERED = 20  # candidates beside the list that an answer names
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class RecommendedItem:
     """One place of the list, from rank 1; `score` is the model's logit, or None for what it did not score.
 
     `reason` is ranked, promoted, explored or popular. `propensity` is the chance that this item stood here, given the places above it: 1
-    for all but explored places. `decision_id` is the same for the same request and place.
+    for all but explored places.
     """
 
     rank: int
@@ -49,7 +49,6 @@ class RecommendedItem:
     score: float | None
     reason: str = "ranked"
     propensity: float = 1.0
-    decision_id: str = ""
     because: tuple[Because, ...] = ()
 
 
@@ -67,7 +66,8 @@ class Stage:
 class Recommendations:
     """A ranked list and where it came from: `source` is `model` or `popularity`, `note` says why when it is not the model's own.
 
-    `candidates` counts what could be placed after the filters; `stages` are there where debugging was asked for.
+    `candidates` counts what could be placed after the filters, `considered` are the best of them that were not; `stages` are there where
+    debugging was asked for.
     """
 
     user_id: str
@@ -80,6 +80,7 @@ class Recommendations:
     request_id: str = ""
     label: str | None = None
     candidates: int = 0
+    considered: tuple[tuple[str, float | None], ...] = ()
     stages: tuple[Stage, ...] | None = None
 
 
@@ -90,7 +91,6 @@ class _Asked:
     k: int
     rules: Rules
     request_id: str
-    label: str | None
     reasons: bool
     debug: bool
 
@@ -110,19 +110,18 @@ def recommend(
     *,
     shop: ShopFront | None = None,
     request_id: str | None = None,
-    label: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     reasons: bool = False,
     debug: bool = False,
 ) -> Recommendations:
     """The `k` best items that the user has not had and that the shop's rules allow; fewer only where the catalogue has no more.
 
-    The same `request_id` gives the same list and decision ids while features, model and rules are the same. `label` chooses the model's
-    version; `overrides` are the rules that this request sets for itself (`rules.OVERRIDES`); `reasons` names the past events behind each
-    item. An unknown user, and any user while the model or the feature store is away, gets popular items, and `note` says so.
+    The same `request_id` gives the same list while features, model and rules are the same. `overrides` are the rules that this request sets
+    for itself (`rules.OVERRIDES`); `reasons` names the past events behind each item. An unknown user, and any user while the model or the
+    feature store is away, gets popular items, and `note` says so.
     """
     shop = shop or front()
-    asked = _Asked(checked_k(k), shop.rules().overridden(overrides or {}), request_id or uuid.uuid4().hex, label, reasons, debug)
+    asked = _Asked(checked_k(k), shop.rules().overridden(overrides or {}), request_id or uuid.uuid4().hex, reasons, debug)
     row: Mapping[str, Any] = {}
     missing = None
     try:
@@ -138,14 +137,13 @@ def recommend_session(
     *,
     shop: ShopFront | None = None,
     request_id: str | None = None,
-    label: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     reasons: bool = False,
     debug: bool = False,
 ) -> Recommendations:
     """The same for a visitor nobody knows, from what was done in this visit alone, oldest first; `user_id` is ''."""
     shop = shop or front()
-    asked = _Asked(checked_k(k), shop.rules().overridden(overrides or {}), request_id or uuid.uuid4().hex, label, reasons, debug)
+    asked = _Asked(checked_k(k), shop.rules().overridden(overrides or {}), request_id or uuid.uuid4().hex, reasons, debug)
     if len(events) > MAX_SESSION:
         raise BadRequest(f"A session may have {MAX_SESSION} events. Received {len(events)}. Send the newest.")
     row = candidates.session_row(events, shop.clock())
@@ -160,15 +158,15 @@ def _answer(shop: ShopFront, user_id: str, row: Mapping[str, Any], asked: _Asked
     if missing is None and (row.get("event_item_ids") is None or len(row["event_item_ids"]) == 0):
         answer = replace(answer, note=NO_HISTORY)
     if answer.note is None:
-        source = candidates.from_model(shop, row, as_of, question.had, asked.rules, asked.label)
+        source = candidates.from_model(shop, row, as_of, question.had, asked.rules, user_id or None)
         try:
-            answer = _listed(question, source, replace(answer, source="model", label=asked.label))
+            answer = _listed(question, source, replace(answer, source="model"))
         except NotServed as reason:
             answer = replace(answer, note=f"popular items instead: {reason}")
     if answer.source != "model":
         return _listed(question, candidates.by_popularity(question.table, asked.rules.filters), answer)
     if asked.reasons and answer.items:
-        found = because(shop, row, as_of, [place.card.item_id for place in answer.items], asked.label)
+        found = because(shop, row, as_of, [place.card.item_id for place in answer.items], user_id or None)
         answer = replace(answer, items=tuple(replace(place, because=found.get(place.card.item_id, ())) for place in answer.items))
     return answer
 
@@ -193,12 +191,23 @@ def _listed(question: _Question, source: Source, answer: Recommendations) -> Rec
             found.scores[placed.index],
             placed.reason if by_model or placed.reason == "promoted" else "popular",
             placed.propensity,
-            decision_id(question.asked.request_id, rank),
         )
         for rank, placed in enumerate(arranged.places, start=1)
     )
+    shown = {placed.index for placed in arranged.places}
+    considered = [
+        (found.item_ids[index], found.scores[index]) for index in range(min(len(found.item_ids), k + CONSIDERED)) if index not in shown
+    ]
     stages = _stages(question, proposal, found, places) if question.asked.debug else None
-    return replace(answer, items=places, model_version=proposal.version, candidates=len(found.item_ids), stages=stages)
+    return replace(
+        answer,
+        items=places,
+        model_version=proposal.version,
+        label=proposal.label,
+        candidates=len(found.item_ids),
+        considered=tuple(considered[:CONSIDERED]),
+        stages=stages,
+    )
 
 
 def _arranged(question: _Question, proposal: Proposal, with_spares: bool) -> tuple[Candidates, Arrangement]:
@@ -229,8 +238,3 @@ def _stages(question: _Question, proposal: Proposal, found: Candidates, places: 
         Stage("rank", len(kept), tuple(kept), {}),
         Stage("re-rank", len(places), tuple((place.card.item_id, place.score) for place in places), {}),
     )
-
-
-def decision_id(request_id: str, rank: int) -> str:
-    """Names one place of one answer; the same for a retry of the request."""
-    return hashlib.sha256(f"{request_id}\t{rank}".encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -31,15 +31,22 @@ STEP = 1.1
 class ReleasedModels:
     """Predictions by release, one per process; safe to share among threads."""
 
-    def __init__(self, client: ModelClient, settings: Settings | None = None) -> None:
-        self._client, self._settings = client, settings or get_settings()
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings or get_settings()
         self._lock = threading.Lock()
         self._counts: dict[str, dict[str, Any]] = {}
 
     def predict(
-        self, model: str, inputs: Mapping[str, np.ndarray], user_id: str | None, *, timeout_s: float = 10.0, **more: Any
-    ) -> tuple[Prediction, str | None]:
-        """The answer for this user, and the label that gave it.
+        self,
+        client: ModelClient,
+        model: str,
+        inputs: Mapping[str, np.ndarray],
+        user_id: str | None,
+        *,
+        timeout_s: float = 10.0,
+        **more: Any,
+    ) -> Prediction:
+        """The answer for this user, with the label that gave it.
 
         Where the version on trial fails, is late or answers with numbers that are none, the stable version answers. ModelError where that
         one fails; NotServed where no version has passed.
@@ -47,12 +54,12 @@ class ReleasedModels:
         label = label_for(model, user_id, self._settings)
         release = current(model, self._settings)
         if release is None or release.canary is None or not release.share:
-            return self._client.predict(model, inputs, label=label, timeout_s=timeout_s, **more), label
+            return _labelled(client.predict(model, inputs, label=label, timeout_s=timeout_s, **more), label)
         if label == CANARY:
             begin = time.perf_counter()
             try:
                 limit = min(timeout_s, CANARY_TIMEOUT_SECONDS)
-                answer = self._client.predict(model, inputs, label=CANARY, timeout_s=limit, **more)
+                answer = client.predict(model, inputs, label=CANARY, timeout_s=limit, **more)
             except ModelUnavailable:
                 pass  # the server is away for everybody: no fault of this version
             except ModelError:
@@ -61,14 +68,14 @@ class ReleasedModels:
                 is_good = is_sound(answer)
                 self._count(model, release.canary, CANARY, begin, is_error=not is_good)
                 if is_good:
-                    return answer, CANARY
+                    return _labelled(answer, CANARY)
         begin, is_error = time.perf_counter(), True
         try:
-            answer = self._client.predict(model, inputs, label=STABLE, timeout_s=timeout_s, **more)
+            answer = client.predict(model, inputs, label=STABLE, timeout_s=timeout_s, **more)
             is_error = False
         finally:
             self._count(model, release.canary, STABLE, begin, is_error=is_error)
-        return answer, STABLE
+        return _labelled(answer, STABLE)
 
     def _count(self, model: str, version: int, label: str, begin: float, *, is_error: bool) -> None:
         part = _part(1000 * (time.perf_counter() - begin))
@@ -101,6 +108,11 @@ def forget_live_counts(model: str, settings: Settings | None = None) -> None:
     """A new trial begins with no counts."""
     for file in _folder(model, settings or get_settings()).glob("*.json"):
         file.unlink(missing_ok=True)
+
+
+def _labelled(answer: Prediction, label: str | None) -> Prediction:
+    answer.label = label
+    return answer
 
 
 def _folder(model: str, settings: Settings) -> Path:

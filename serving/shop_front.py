@@ -19,6 +19,8 @@ from serving.errors import BadRequest, NotServed
 from serving.item_table import ItemCard, ItemTable, table_of
 from serving.model_client import DeadlineExceeded, ModelClient, ModelError, ModelNotFound, ModelUnavailable, Prediction
 from serving.nearest import Indexes, NearestItems
+from serving.release_live import ReleasedModels
+from serving.release_state import label_for
 from serving.rules import RULES_FILE, Rules, RulesFile
 from settings import Settings, get_settings
 from training.signatures import SIGNATURE
@@ -39,6 +41,7 @@ class ShopFront:
         self.settings = settings or get_settings()
         self.features = OnlineFeatures()
         self.models = ModelClient(self.settings.model_server_target)
+        self._released = ReleasedModels(self.settings)
         self._rules_file = RulesFile(Path(self.settings.recommend_rules or RULES_FILE))
         self._rules = self._rules_file.read()
         self._model_breaker = CircuitBreaker((ModelUnavailable, DeadlineExceeded))
@@ -93,18 +96,18 @@ class ShopFront:
         model: str,
         inputs: dict[str, np.ndarray],
         *,
-        label: str | None = None,
+        user_id: str | None = None,
         signature: str = SIGNATURE,
         outputs: tuple[str, ...] = (),
         timeout_s: float = PATIENCE_SECONDS,
     ) -> Prediction:
-        """The served model's answer, of the version that carries `label` where one is given; `NotServed` names why there is none."""
+        """The served model's answer, of the version that is released to `user_id`; `NotServed` names why there is none."""
         with self._explaining(model):
-            ask: Callable[[], Prediction] = lambda: self.models.predict(  # noqa: E731
-                model, inputs, label=label, signature=signature, outputs=outputs, timeout_s=timeout_s
+            ask: Callable[[], Prediction] = lambda: self._released.predict(  # noqa: E731
+                self.models, model, inputs, user_id, signature=signature, outputs=outputs, timeout_s=timeout_s
             )
             answer = self._model_breaker.call(ask)
-        self._versions[model, label] = answer.version
+        self._versions[model, answer.label] = answer.version
         return answer
 
     def extra_inputs(self, model: str, inputs: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -187,10 +190,10 @@ class ShopFront:
         table = self.item_table()
         return [table.card(int(place), item_id) for place, item_id in zip(table.places_of(item_ids), item_ids, strict=True)]
 
-    def nearest(self, model: str, label: str | None = None) -> tuple[int, NearestItems] | None:
-        """The version that answered last, and the index over its items; None where it has none, since it ranks all items itself, or where
-        the index is not open yet."""
-        version = self._versions.get((model, label))
+    def nearest(self, model: str, user_id: str | None = None) -> tuple[int, NearestItems] | None:
+        """The version that answered such a user last, and the index over its items; None where it has none, since it ranks all items
+        itself, or where the index is not open yet."""
+        version = self._versions.get((model, label_for(model, user_id, self.settings)))
         index = None if version is None else self._indexes.of(model, version)
         return None if version is None or index is None else (version, index)
 

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from serving.errors import BadRequest, ConsumerError, NotServed, UnknownUser
+from serving.errors import BadRequest, ConsumerError, NotServed, UnknownItem, UnknownUser
 from serving.model_client import ModelError
 
 MEDIA_TYPE = "application/problem+json"
@@ -75,7 +75,12 @@ class ProblemError(Exception):
         return told | {"request_id": request_id} | dict(self.more)
 
 
-_CONSUMER: dict[type[ConsumerError], str] = {UnknownUser: "unknown-user", BadRequest: "bad-request", NotServed: "not-served"}
+_CONSUMER: dict[type[ConsumerError], str] = {
+    UnknownUser: "unknown-user",
+    UnknownItem: "unknown-item",
+    BadRequest: "bad-request",
+    NotServed: "not-served",
+}
 _HTTP = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 400: "bad-request"}
 
 

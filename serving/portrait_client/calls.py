@@ -46,11 +46,11 @@ Values = np.ndarray | Sequence[Any]
 
 
 class Prediction(dict[str, np.ndarray]):
-    """Outputs by name; strings are object arrays of `str`. `version` answered."""
+    """Outputs by name; strings are object arrays of `str`. `version` answered; `label` is there for callers who chose it by one."""
 
-    def __init__(self, outputs: dict[str, np.ndarray], version: int) -> None:
+    def __init__(self, outputs: dict[str, np.ndarray], version: int, label: str | None = None) -> None:
         super().__init__(outputs)
-        self.version = version
+        self.version, self.label = version, label
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ class Answer(dict):
     """Outputs by name, and the version that gave them."""
 
     version = 3
+    label = None
 
 
 class FakeFront:
@@ -57,7 +58,7 @@ class FakeFront:
     def rules(self) -> Rules:
         return self.rules_in_force
 
-    def nearest(self, model: str, label: str | None = None) -> None:
+    def nearest(self, model: str, user_id: str | None = None) -> None:
         return None
 
     def extra_inputs(self, model: str, inputs: dict[str, Any]) -> dict[str, Any]:

@@ -43,8 +43,7 @@ def api(house: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PORTRAIT_API_BURST", "1000000")
     get_settings.cache_clear()
     keys.make_secrets(get_settings())
-    row = {"item_id": "b", "title": None, "similarity": 0.5}
-    app = create_app(similar=lambda item_id, k: [row][:k], decisions=lambda id: [])
+    app = create_app(decisions=lambda id: [])
     return schemathesis.openapi.from_asgi("/openapi.json", app, headers=sent())
 
 

@@ -175,10 +175,10 @@ def test_a_visitor_is_known_by_the_visit_alone(shop: FakeFront) -> None:
 
 
 def test_reasons_name_the_past_events_behind_each_item(shop: FakeFront) -> None:
-    (place,) = recommend("ann", 1, shop=shop, reasons=True, label="canary").items
+    (place,) = recommend("ann", 1, shop=shop, reasons=True).items
     assert [(b.item_id, b.title, b.event_type, b.effect) for b in place.because] == [("a", "Title a", "view", 0.5)]
     assert place.because[0].occurred_at == datetime(1970, 1, 1) + timedelta(microseconds=1)  # noqa: DTZ001
-    assert (shop.chosen["label"], shop.chosen["signature"]) == ("canary", "explain")
+    assert (shop.chosen["user_id"], shop.chosen["signature"]) == ("ann", "explain")
     assert recommend("ann", 1, shop=shop).items[0].because == ()
 
 
@@ -186,7 +186,9 @@ def test_every_place_says_what_a_decision_log_needs_and_a_retry_says_the_same(sh
     first, again, other = (recommend("ann", 3, shop=shop, request_id=name) for name in ("r1", "r1", "r2"))
     assert first == again
     assert (first.request_id, first.candidates, first.label) == ("r1", 4, None)
-    assert len({place.decision_id for place in (*first.items, *other.items)}) == 6
+    assert [score for _, score in first.considered] == sorted((score for _, score in first.considered), reverse=True)
+    assert not {item for item, _ in first.considered} & {place.card.item_id for place in first.items}
+    assert other.request_id == "r2"
     assert recommend("ann", 1, shop=shop).request_id != recommend("ann", 1, shop=shop).request_id
 
 

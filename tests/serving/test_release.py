@@ -106,14 +106,14 @@ class Users:
 
     def _ask(self) -> None:
         with ModelClient(get_settings().model_server_target) as client:
-            asked = ReleasedModels(client)
+            asked = ReleasedModels()
             number = 0
             while not self._stop.is_set():
                 user = USERS[number % len(USERS)]
                 x = np.array([[number % 40, 1.0]], np.float32)
                 try:
-                    answer, label = asked.predict("tiny", {"x": x, "name": np.array([user], object)}, user)
-                    self.answers.append((user, label, answer))
+                    answer = asked.predict(client, "tiny", {"x": x, "name": np.array([user], object)}, user)
+                    self.answers.append((user, answer.label, answer))
                     good = {1: 1.0, **SCALES}
                     assert np.allclose(answer["y"], good[answer.version] * x.sum()), (answer.version, answer)
                 except Exception as error:

@@ -163,10 +163,15 @@ def test_a_model_server_that_accepts_and_never_answers_does_not_cost_every_reque
     assert 0.5 < passed < 2.5  # five deadlines, not sixty
 
 
-def test_a_label_and_a_patience_reach_the_model(front: ShopFront) -> None:
-    assert front.predict("recommender", {}, label="canary", timeout_s=0.3).version == 4
+def test_a_patience_and_the_label_of_a_users_release_reach_the_model(front: ShopFront) -> None:
     models: Any = front.models
-    assert (models.chosen["label"], models.chosen["timeout_s"]) == ("canary", 0.3)
+    assert front.predict("recommender", {}, user_id="ann", timeout_s=0.3).label is None
+    assert (models.chosen["label"], models.chosen["timeout_s"]) == (None, 0.3)
+    write(Release("recommender", stable=4, canary=5, share=1.0), front.settings)
+    assert front.predict("recommender", {"x": np.zeros(1)}, user_id="ann").label == "canary"
+    assert models.chosen["label"] == "canary"
+    assert front.predict("recommender", {}).label == "stable"  # nobody's request
+    assert models.chosen["label"] == "stable"
 
 
 def test_without_published_features_the_way_out_is_named(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
