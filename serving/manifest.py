@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def make_key(private: Path) -> Ed25519PrivateKey:
     """The signing key in `private` (mode 0600), made where there is none yet, with its public half beside it: see `public_of`."""
     if not private.exists():
         private.parent.mkdir(parents=True, exist_ok=True)
-        fresh = private.with_name(f".{private.name}.{os.getpid()}")
+        fresh = private.with_name(f".{private.name}.{secrets.token_hex(8)}")
         fresh.touch(mode=0o600)
         encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
         fresh.write_bytes(Ed25519PrivateKey.generate().private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain))
@@ -42,7 +43,7 @@ def make_key(private: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise ManifestRefused(f"A signing key must be Ed25519. {private} holds a {type(key).__name__}. Remove it, and a new one is made.")
     if not public_of(private).exists():
-        half = public_of(private).with_name(f".{public_of(private).name}.{os.getpid()}")
+        half = public_of(private).with_name(f".{public_of(private).name}.{secrets.token_hex(8)}")
         half.write_bytes(key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
         half.replace(public_of(private))
     return key
