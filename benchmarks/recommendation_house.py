@@ -9,7 +9,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -139,6 +138,7 @@ def clustered(count: int, dim: int, seed: int = SEED) -> np.ndarray:
 @contextmanager
 def model_server(models: Path) -> Iterator[subprocess.Popen]:
     """The embedded model server on the port of the settings, once it answers."""
+    from serving.model_client import ModelClient
     from settings import ROOT, get_settings
 
     port = get_settings().model_server_port
@@ -146,9 +146,8 @@ def model_server(models: Path) -> Iterator[subprocess.Popen]:
     command += [f"--model_base_path={models / 'recommender'}", "--file_system_poll_wait_seconds=0"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        while socket.socket().connect_ex(("127.0.0.1", port)):
-            assert process.poll() is None, "the model server ended at once"
-            time.sleep(0.2)
+        with ModelClient(f"127.0.0.1:{port}") as client:
+            client.wait_available("recommender", 1, timeout_s=300)
         yield process
     finally:
         process.terminate()

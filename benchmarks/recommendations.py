@@ -26,7 +26,7 @@ from benchmarks.page import circumstances, write_part
 from benchmarks.recommendation_house import DIM, SEED, USERS, clustered, house
 from benchmarks.recommendation_page import page
 
-ITEMS, PAIRS, RATE_SECONDS, RATES, WORKERS = 20_000, 1500, 15, (50, 100, 200, 300, 400), 16
+ITEMS, PAIRS, RATE_SECONDS, RATES, WORKERS = 20_000, 1500, 12, (50, 100, 200, 300), 16
 DIVERSITIES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
 LARGE, LARGE_PAIRS = 250_000, 300
 MILLION, ASKED = 1_000_000, 1000
