@@ -38,7 +38,7 @@ EXAMPLE = {
 
 
 async def take(request: Request) -> LiveReport:
-    """What became of the events of a request's body; a problem where it is no JSON, too large, not stored, or has events that are refused."""
+    """What became of the events of a request's body; a problem where it is no JSON, too large, not stored, or holds refused events."""
     try:
         posted = json.loads(await _body(request))
     except (ValueError, RecursionError) as fault:

@@ -7,11 +7,13 @@ were stored by the daily scoring and had become known by then, never a new answe
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from duckdb import DuckDBPyConnection
+
 from feature_repo.contract import CREATED_AT, FEATURES_AT, PORTRAITS, Mart, mart, views
-from feature_repo.frames import newest_rows_query
+from feature_repo.online_clock import is_expired
 from feature_repo.published import connect, from_clause
 from serving.errors import UnknownUser
 from serving.portraits import PROBABILITIES, UNKNOWN, Inferred, Portrait, RecentEvent, Trait, recent_events
@@ -40,14 +42,15 @@ def show_as_of(user_id: str, as_of: datetime, *, shop: ShopFront | None = None, 
     """What was known of a user at `as_of` (UTC, without zone); `UnknownUser` where nothing was."""
     shop = shop or front()
     shop.clock()  # NotServed, with the way out, where nothing is published
-    rows = {view.name: row for view in _user_views() if (row := _as_known(view, user_id, as_of))}
+    with connect() as connection:
+        rows = {view.name: row for view in _user_views() if (row := _as_known(connection, view, user_id, as_of))}
+        told = _told(_as_known(connection, mart(PORTRAITS), user_id, as_of))
     if not rows:
         raise UnknownUser(user_id)
     known = {name: value for row in rows.values() for name, value in row.items()}
     features_at = max(row[FEATURES_AT] for row in rows.values())
     lists = {column.name for view in _LISTS for column in mart(view).features}
     plain = {name: value for name, value in known.items() if name not in {*lists, "user_id", FEATURES_AT, CREATED_AT}}
-    told = _told(_as_known(mart(PORTRAITS), user_id, as_of))
     events: tuple[RecentEvent, ...] = recent_events(shop, known, recent)
     note = None if told else f"no portrait of this user had been stored by {as_of:%Y-%m-%d %H:%M}: the daily scoring writes one a day"
     portrait = Portrait(user_id, as_of, features_at, plain, events, told.inferred if told else None, note)
@@ -62,7 +65,9 @@ def timeline(user_id: str, until: datetime | None = None) -> list[Told]:
         qualify row_number() over (partition by {FEATURES_AT} order by {CREATED_AT} desc) = 1
         order by {FEATURES_AT}
     """
-    return [told for row in _rows(query, user=user_id, until=until) if (told := _told(row))]
+    with connect() as connection:
+        rows = connection.sql(query, params={"user": user_id, "until": until}).to_arrow_table().to_pylist()
+    return [told for row in rows if (told := _told(row))]
 
 
 def published_days(shop: ShopFront) -> list[datetime]:
@@ -76,17 +81,17 @@ def _user_views() -> list[Mart]:
     return [view for name, view in views().items() if view.entity == "user" and name != PORTRAITS]
 
 
-def _as_known(view: Mart, user_id: str, as_of: datetime) -> dict[str, Any] | None:
+def _as_known(connection: DuckDBPyConnection, view: Mart, user_id: str, as_of: datetime) -> dict[str, Any] | None:
     """The user's newest row as known at `as_of`, unless it is older than the view's ttl."""
-    rows = _rows(newest_rows_query(view, "user_id = $user"), as_of=as_of, user=user_id)
-    if not rows or (view.ttl_days is not None and (as_of - rows[0][FEATURES_AT]).days >= view.ttl_days):
-        return None
-    return rows[0]
-
-
-def _rows(query: str, **parameters: Any) -> list[dict[str, Any]]:
-    with connect() as connection:
-        return connection.sql(query, params=parameters).to_arrow_table().to_pylist()
+    query = f"""
+        select * from {from_clause(view.name)}
+        where user_id = $user and {FEATURES_AT} <= $as_of and {CREATED_AT} <= $as_of
+        order by {FEATURES_AT} desc, {CREATED_AT} desc
+        limit 1
+    """
+    rows = connection.sql(query, params={"user": user_id, "as_of": as_of}).to_arrow_table().to_pylist()
+    ttl = None if view.ttl_days is None else timedelta(days=view.ttl_days)
+    return rows[0] if rows and not is_expired(rows[0][FEATURES_AT], ttl, as_of) else None
 
 
 def _told(row: Mapping[str, Any] | None) -> Told | None:

@@ -74,7 +74,7 @@ def _check_names(request: Request) -> None:
         faults = [{"location": ["query", name], "message": "there is no such parameter"} for name in unknown]
         raise ProblemError(
             "invalid-parameters",
-            f"A request may have the parameters that /docs lists: {', '.join(sorted(known)) or 'none'} here. Received {', '.join(unknown)}.",
+            f"A request may have the parameters that /docs lists: {', '.join(sorted(known)) or 'none'}. Received {', '.join(unknown)}.",
             more={"errors": faults},
         )
 

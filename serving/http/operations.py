@@ -39,7 +39,7 @@ def ready(response: Response) -> Ready:
     "/metrics",
     dependencies=[needs("read:operations")],
     response_class=Response,
-    responses={200: {"description": "Prometheus text", "content": {"text/plain": {"schema": {"type": "string"}}}}} | told_in_schema(),
+    responses={200: {"description": "Prometheus text", "content": {"text/plain": {"schema": {"type": "string"}}}}, **told_in_schema()},
 )
 def metrics(request: Request) -> Response:
     """Counters and latencies of this process, for Prometheus."""

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from serving.errors import BadRequest, ConsumerError, NotServed, UnknownItem, UnknownUser
+from serving.errors import ConsumerError
 from serving.model_client import ModelError
 
 MEDIA_TYPE = "application/problem+json"
@@ -75,12 +75,8 @@ class ProblemError(Exception):
         return told | {"request_id": request_id} | dict(self.more)
 
 
-_CONSUMER: dict[type[ConsumerError], str] = {
-    UnknownUser: "unknown-user",
-    UnknownItem: "unknown-item",
-    BadRequest: "bad-request",
-    NotServed: "not-served",
-}
+#: By the name of the consumers' error (`serving/errors.py`).
+_CONSUMER = {"UnknownUser": "unknown-user", "UnknownItem": "unknown-item", "NotServed": "not-served", "BadRequest": "bad-request"}
 _HTTP = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 400: "bad-request"}
 
 
@@ -89,8 +85,7 @@ def as_problem(error: Exception) -> ProblemError:
     if isinstance(error, ProblemError):
         return error
     if isinstance(error, ConsumerError):
-        kind = next((kind for cause, kind in _CONSUMER.items() if isinstance(error, cause)), "bad-request")
-        return ProblemError(kind, str(error))
+        return ProblemError(_CONSUMER[type(error).__name__], str(error))
     if isinstance(error, ModelError):
         return ProblemError("not-served", str(error))
     if isinstance(error, RequestValidationError):

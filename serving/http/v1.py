@@ -131,8 +131,10 @@ def plan_campaign(body: CampaignBody) -> PlanAnswer:
     summary="Take live events",
     dependencies=[needs("write:events")],
     openapi_extra=events.DESCRIPTION,
-    responses={202: {"description": "On disk; online soon", "model": Taken}}
-    | told_in_schema("events-refused", "bad-request", "too-large", "not-stored"),
+    responses={
+        202: {"description": "On disk; online soon", "model": Taken},
+        **told_in_schema("events-refused", "bad-request", "too-large", "not-stored"),
+    },
 )
 async def post_events(request: Request, response: Response) -> Taken:
     """Takes what users do, as it happens: an event, or a list of them, in the columns of the landing table `events`.

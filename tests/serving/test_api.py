@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from serving import keys
 from serving.api import create_app
+from serving.errors import ConsumerError
 from serving.http import envelope, v1
 from serving.http.logs import JsonLines
 from serving.http.problems import KINDS
@@ -25,6 +27,10 @@ V1 = {
     "/v1/users/ann/offers": "read:offers",
     "/metrics": "read:operations",
 }
+
+
+class UnknownItem(ConsumerError):
+    """As the finder of similar items raises it."""
 
 
 @pytest.fixture
@@ -118,7 +124,9 @@ def test_every_error_is_a_problem(client: TestClient, method: str, path: str, st
     body = is_problem(client.request(method, path), status, kind)
     assert body["instance"] == path.split("?")[0]
     if kind == "invalid-parameters":
-        assert body["errors"][0]["location"][0] in ("query", "path", "body") and body["errors"][0]["message"] in body["detail"]
+        where, message = body["errors"][0]["location"], body["errors"][0]["message"]
+        assert where[0] in ("query", "path", "body") and message
+        assert str(where[-1]) in body["detail"]
 
 
 def test_a_method_that_is_not_for_an_address_is_told_which_is(client: TestClient) -> None:
@@ -275,10 +283,11 @@ def test_changes_are_lines_with_then_and_now(client: TestClient) -> None:
 
 
 def test_similar_items_and_decisions_have_an_address_where_the_house_has_them(front: FakeFront) -> None:
-    def similar(item_id: str, k: int) -> list[Any]:
+    def similar(item_id: str, k: int) -> Any:
         if item_id != "a":
-            raise LookupError(item_id)
-        return [{"item_id": name, "title": None, "similarity": 0.5} for name in "bc"[:k]]
+            raise UnknownItem(f"A question about an item needs one that the shop delivered. Received {item_id!r}.")
+        places = [SimpleNamespace(rank=rank, card=front.items[name], similarity=0.5) for rank, name in enumerate("bc"[:k], start=1)]
+        return SimpleNamespace(items=places, source="vectors", note=None, vector_version="v1", as_of=front.clock())
 
     row = dict.fromkeys(("user_id", "rank", "score", "propensity", "arm", "reason"))
     row |= {"decision_id": "l1.1", "kind": "recommendation", "subject": "f", "model": "recommender", "model_version": "3"}

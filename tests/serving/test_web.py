@@ -1,4 +1,4 @@
-"""The web page over hand-written customers: who gets in, what each page says, in both languages, and what it says when something is missing."""
+"""The web page over hand-written customers: who gets in, and what each page says, in both languages, and when something is missing."""
 
 import json
 import re
