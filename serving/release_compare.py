@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from serving.model_client import ModelClient, ModelError, Prediction
-from training.metrics import Interval
 
 #: Requests are asked until this time is over; the slower a version is, the fewer it gets.
 BUDGET_SECONDS = 30.0
@@ -24,6 +23,8 @@ MAY_BE_NAN = frozenset({"expected_spend_90d", "interest_shares_30d_ago", "intere
 MAY_BE_MINUS_INFINITY = frozenset({"scores"})
 
 Request = Mapping[str, Any]
+#: A value, and a 95 % range: `{"mean", "low", "high"}`.
+Interval = dict[str, float]
 
 
 @dataclass(frozen=True)

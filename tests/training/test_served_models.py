@@ -373,3 +373,16 @@ def test_an_arm_without_rows_is_refused_by_name():
     frame = pd.DataFrame({"treatment": ["mail", "mail"], "visited": [1.0, 0.0]})
     with pytest.raises(ValueError, match=r"Every arm must have rows\. Received none for \['control'\]; `treatment` holds \['mail'\]"):
         fit_uplift(frame, ["mail"], ["visited"], [], UpliftConfig(), seed=1)
+
+
+def test_the_champion_is_the_version_that_answers_users_and_not_the_highest_number(house):
+    from training.served import champion
+
+    assert champion("uplift") is None
+    for number in (1, 2, 10):
+        (house / "models" / "uplift" / str(number)).mkdir(parents=True)
+    assert champion("uplift") == (10, house / "models" / "uplift" / "10")
+    (house / "releases").mkdir()
+    for stable in (2, None):
+        (house / "releases" / "uplift.json").write_text(json.dumps({"stable": stable, "canary": 10}))
+        assert champion("uplift") == ((2, house / "models" / "uplift" / "2") if stable else None)
