@@ -13,7 +13,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## install everything into .venv
-$(STAMP): requirements/portrait.txt requirements/uv.txt pyproject.toml requirements/setup.sh serving/wire.proto
+$(STAMP): requirements/portrait.txt requirements/uv.txt pyproject.toml requirements/setup.sh serving/portrait_client/wire.proto serving/model_server/parameters.proto
 	@bash requirements/setup.sh $(VENV)
 	@touch $@
 

@@ -48,7 +48,10 @@ class Settings(BaseSettings):
     training_users_in_memory: int = Field(
         200_000, ge=1, description="above this, histories are trained on from disk, and models are judged on so many users drawn by seed"
     )
+    signing_key_file: str = Field("", description="private key that signs published models; empty: the house's own, made once")
     gate_rules: str = Field("", description="TOML file with the rules of the models' gate; empty: training/gate.toml")
+    recommend_rules: str = Field("", description="TOML file with the rules of recommendation; empty: serving/recommend.toml")
+    release_rules: str = Field("", description="TOML file with the rules of a release; empty: serving/release.toml")
 
     @field_validator("home")
     @classmethod
@@ -100,6 +103,21 @@ class Settings(BaseSettings):
     def models_dir(self) -> Path:
         """`<model>/<version>/`: published SavedModels, the model server's base path."""
         return self.home / "models"
+
+    @property
+    def indexes_dir(self) -> Path:
+        """`<model>-<version>.faiss`: indexes over the items of large published models; each can be built again from the model."""
+        return self.home / "indexes"
+
+    @property
+    def releases_dir(self) -> Path:
+        """`<model>.json`: which version is stable, which one is on trial and for how many users."""
+        return self.home / "releases"
+
+    @property
+    def signing_key(self) -> Path:
+        """Ed25519 key of whoever publishes; its public half (`.pub`) beside it is all that the model server reads."""
+        return Path(self.signing_key_file).expanduser().absolute() if self.signing_key_file else self.home / "secrets" / "signing_key.pem"
 
     @property
     def campaigns_dir(self) -> Path:

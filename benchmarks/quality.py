@@ -127,16 +127,18 @@ def section(name: str, result: dict[str, Any]) -> str:
 
 
 def over_seeds(name: str, keys: list[str]) -> list[str]:
-    """Each metric of every seed that was run, where there are several."""
+    """Each metric of every seed that was run, where there are several, and where the others were run elsewhere."""
     others = sorted((int(path.stem.rpartition("seed")[2]), path) for path in RESULTS.glob(f"{name}.seed*.json"))
     if not others:
         return []
-    found = [json.loads(path.read_text())["metrics"] for path in (path_of(name, SEED), *(path for _, path in others))]
-    told = []
+    results = [json.loads(path.read_text()) for path in (path_of(name, SEED), *(path for _, path in others))]
+    found, told = [result["metrics"] for result in results], []
     for key in keys:
         values = [row[key]["mean"] for row in found]
         told.append(f"{key} {np.mean(values):.4f} (" + ", ".join(f"{value:.4f}" for value in values) + ")")
-    return [f"Mean of seeds {', '.join(str(seed) for seed in (SEED, *(seed for seed, _ in others)))}: {'; '.join(told)}.", ""]
+    elsewhere = sorted({result["machine"] for result in results[1:]} - {results[0]["machine"]})
+    where = f" The others ran on: {'; '.join(elsewhere)}." if elsewhere else ""
+    return [f"Mean of seeds {', '.join(str(seed) for seed in (SEED, *(seed for seed, _ in others)))}: {'; '.join(told)}.{where}", ""]
 
 
 def more(result: dict[str, Any], keys: list[str]) -> list[str]:

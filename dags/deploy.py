@@ -1,9 +1,11 @@
 """### Promoted candidates into the model server
 
 1. **publish** - one mapped run per model: a promoted candidate is staged, loaded in a fresh process, asked its golden request, renamed into
-   place, and waited for until the server says AVAILABLE. A candidate that its gate did not promote is skipped with the gate's reason, and
-   what was served stays served.
-2. **served** - tells the consumers' DAGs.
+   place, and waited for until the server says AVAILABLE. Then recorded requests go to it and to the stable version. A first version that
+   breaks no rule of `serving/release.toml` is stable at once; a later one may meet users. A candidate that its gate did not promote, or
+   that broke a rule, is skipped with the reason, and what was served stays served.
+2. **on_trial**, **release** - starts the DAG `release` for each version that may meet users.
+3. **served** - tells the consumers' DAGs.
 
 Follows `train`. Run alone, it needs `candidates`: folder names such as `recommender/<run>` from the house's `candidates/`.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Param, PartitionedAssetTimetable, TriggerRule, dag, get_current_context, task
 
 from dags.assets import CANDIDATES, SERVED, hand_over, received
@@ -32,7 +35,7 @@ from dags.choices import DEFAULT_ARGS, MODELS, window
 )
 def deploy() -> None:
     @task(map_index_template="{{ task.op_kwargs['model'] }}")
-    def publish(model: str) -> int:
+    def publish(model: str) -> dict[str, Any]:
         import json
 
         from airflow.sdk.exceptions import AirflowSkipException
@@ -47,13 +50,18 @@ def deploy() -> None:
         verdict = json.loads((folder / "verdict.json").read_text())
         if not verdict["promoted"]:
             raise AirflowSkipException(f"{model}: {verdict['reason']}")
-        from serving.publish import publish as publish_model
-        from training.registry import crown
+        from dags.failures import skipping
+        from serving.release import ReleaseRefused
+        from serving.release_steps import publish as publish_candidate
 
-        version = publish_model(model, folder / "saved_model")
-        crown(model, folder.name)
-        print(f"{model} version {version} is served: {verdict['reason']}")
-        return version
+        with skipping(ReleaseRefused):
+            version, label = publish_candidate(model, folder)
+        print(f"{model} version {version} is {label}: {verdict['reason']}")
+        return {"model": model, "version": version, "label": label}
+
+    @task
+    def on_trial(published: Any) -> list[dict[str, Any]]:
+        return [{name: one[name] for name in ("model", "version")} for one in published or () if one["label"] == "canary"]
 
     # What was served before still is, so the consumers go on even where nothing new was published.
     @task(trigger_rule=TriggerRule.NONE_FAILED, outlets=[SERVED])
@@ -61,7 +69,9 @@ def deploy() -> None:
         context = get_current_context()
         return hand_over(context, SERVED, received(context))
 
-    publish.expand(model=MODELS) >> served()
+    published = publish.expand(model=MODELS)
+    published >> served()
+    TriggerDagRunOperator.partial(task_id="release", trigger_dag_id="release").expand(conf=on_trial(published))
 
 
 deploy()

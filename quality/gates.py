@@ -50,6 +50,7 @@ _MART_NEEDS = {
     ),
     "campaign_outcomes": (("campaign_exposures",), "select * from landing.campaign_exposures"),
     "category_days": (("events",), "select * from landing.events"),
+    "decision_outcomes": (("decisions",), "select * from landing.decisions"),
 }
 
 

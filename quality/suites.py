@@ -36,6 +36,7 @@ MART_KEYS = {
     "next_purchase_labels": ("user_id", "label_at"),
     "campaign_outcomes": ("campaign_id", "user_id"),
     "category_days": ("day_at", "top_category"),
+    "decision_outcomes": ("decision_id",),
 }
 #: `(earlier, later)` times of a mart's row.
 _MART_TIME_ORDER = (("features_at", "created_at"), ("label_at", "known_at"))

@@ -28,5 +28,6 @@ fi
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$here/uv.txt"
 "$venv/bin/uv" pip sync --quiet --python "$venv/bin/python" --require-hashes "$here/portrait.txt" "$here/uv.txt"
 "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable "$here/.."
-"$venv/bin/python" -m grpc_tools.protoc -I"$here/../serving" --python_out="$here/../serving" wire.proto
+"$venv/bin/python" -m grpc_tools.protoc -I"$here/../serving/portrait_client" --python_out="$here/../serving/portrait_client" wire.proto
+"$venv/bin/python" -m grpc_tools.protoc -I"$here/../serving/model_server" --python_out="$here/../serving/model_server" parameters.proto
 echo "Portrait is installed in $venv ($("$venv/bin/python" --version))."

@@ -16,17 +16,18 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from serving import events
+from serving.decisions import decision_log
 from serving.errors import ConsumerError
-from serving.http import operations, v1
+from serving.http import operations, similar_items, v1
 from serving.http.access import Gate
 from serving.http.decisions_route import FindDecisions, decisions_router
 from serving.http.envelope import MAX_BODY, Envelope
 from serving.http.logs import log_as_json
 from serving.http.metrics import Metrics
 from serving.http.problems import MEDIA_TYPE, Problem, ProblemError, as_problem
-from serving.http.similar_items import SimilarItems, similar_router
 from serving.model_client import ModelError
 from serving.rate_limit import RateLimiter
+from serving.release import Releases
 from serving.shop_front import front
 from serving.web import customer, doors, files, house_pages
 from serving.web.house_pages import RollBack, decisions_page_router, releases_router
@@ -35,10 +36,9 @@ from serving.web.session import LoginNeeded
 from settings import get_settings
 
 
-def create_app(
-    *, similar: SimilarItems | None = None, decisions: FindDecisions | None = None, roll_back: RollBack | None = None
-) -> FastAPI:
-    """The API and the web page. What is not given has no address: similar items, logged decisions, the button that takes a model back."""
+def create_app(*, decisions: FindDecisions | None = None, roll_back: RollBack | None = None) -> FastAPI:
+    """The API and the web page, over the house's log of decisions and its releases where no others are given."""
+    decisions, roll_back = decisions or (lambda decision_id: decision_log().find(decision_id)), roll_back or _roll_back
     app = FastAPI(
         title="Portrait",
         version="1.0.0",
@@ -52,20 +52,21 @@ def create_app(
     )
     settings, metrics = get_settings(), Metrics()
     app.state.gate = Gate(RateLimiter(settings.api_rate, settings.api_burst), metrics)
-    routers = [operations.router, v1.router, customer.router, house_pages.router, releases_router(roll_back), doors.router]
-    if similar:
-        routers.append(similar_router(similar))
-    if decisions:
-        routers += [decisions_router(decisions), decisions_page_router(decisions)]
-    for router in (*routers, files.router):
+    routers = [operations.router, v1.router, similar_items.router, decisions_router(decisions), customer.router, house_pages.router]
+    for router in (*routers, releases_router(roll_back), decisions_page_router(decisions), doors.router, files.router):
         app.include_router(router)
-    app.state.pages = ["customers", "segments", "releases", "quality", *(["decisions"] if decisions else [])]
     for kind in (ProblemError, ConsumerError, ModelError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _tell)
     app.add_exception_handler(LoginNeeded, _to_login)
     app.add_middleware(Envelope, metrics=metrics, limits={events.PATH: lambda: max(MAX_BODY, events.MAX_BYTES + 1)})
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     return app
+
+
+def _roll_back(model: str) -> int:
+    stable = Releases().roll_back(model, "by hand, on the web page").stable
+    assert stable is not None  # without an earlier version it is refused
+    return stable
 
 
 @asynccontextmanager

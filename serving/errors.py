@@ -2,6 +2,7 @@
 
 ConsumerError
 ├── UnknownUser      nobody of that id in the feature store
+├── UnknownItem      no item of that id in the shop
 ├── NotServed        the shop lacks what a model needs, or the model server does not answer
 └── BadRequest       a parameter breaks its rule
 """
@@ -19,6 +20,16 @@ class UnknownUser(ConsumerError):
             f"A portrait needs a user that the feature store knows. Received {user_id!r}. Load the user's records with the `ingest` DAG."
         )
         self.user_id = user_id
+
+
+class UnknownItem(ConsumerError):
+    """The published items do not hold this one."""
+
+    def __init__(self, item_id: str) -> None:
+        super().__init__(
+            f"A question about an item needs one that the shop delivered. Received {item_id!r}. Load it with the `ingest` DAG."
+        )
+        self.item_id = item_id
 
 
 class NotServed(ConsumerError):

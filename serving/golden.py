@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from serving import wire
+from serving.portrait_client import wire
 from training.signatures import GOLDEN_FILE
 
 TOLERANCE = 1e-4

@@ -24,7 +24,7 @@ def to_us(moment: datetime) -> int:
 def history_inputs(rows: Sequence[Row], as_of: datetime) -> dict[str, np.ndarray]:
     """`event_item_ids`, `event_types`, `event_times_us` of shape `(batch, steps)`, right-padded, and `as_of_us` of shape `(batch,)`.
 
-    A user with live events after `as_of` is asked about as of the newest of them: a question never lies before what it reads.
+    A user with live events from `as_of` on is asked about just after the newest of them: models read what happened before the question.
     """
     histories = [tuple(_list(row, tensor.name) for tensor in HISTORY[:3]) for row in rows]
     steps = max(1, max((len(items) for items, _, _ in histories), default=1))
@@ -39,7 +39,7 @@ def history_inputs(rows: Sequence[Row], as_of: datetime) -> dict[str, np.ndarray
         "event_item_ids": item_ids,
         "event_types": types,
         "event_times_us": times,
-        "as_of_us": np.maximum(times.max(axis=1), to_us(as_of)),
+        "as_of_us": np.maximum(times.max(axis=1) + 1, to_us(as_of)),
     }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from serving.budget import choose_offers
 from serving.errors import BadRequest, UnknownUser
+from serving.model_client import Prediction
 from serving.model_inputs import history_inputs, user_inputs
 from serving.shop_front import ShopFront, front
 from training.signatures import UPLIFT
@@ -33,7 +34,7 @@ class OfferEffect:
 
 @dataclass(frozen=True)
 class Offers:
-    """Every offer for a user by falling expected profit; `best` is None where each loses money."""
+    """Every offer for a user by falling expected profit; `best` is None where each loses money. `label` is that of the model's version."""
 
     user_id: str
     as_of: datetime
@@ -41,6 +42,7 @@ class Offers:
     model_version: int
     effects: tuple[OfferEffect, ...]
     best: str | None
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def offers(user_id: str, *, margin: float = DEFAULT_MARGIN, shop: ShopFront | No
     row = shop.user_row(UPLIFT.feature_service, user_id)
     if row.get("events_total") is None:
         raise UnknownUser(user_id)
-    version, names, effects = _effects(shop, [row], as_of)
+    answer, names, effects = _effects(shop, [row], as_of, user_id)
     costs = _costs(shop, names, None)
     lines = [
         OfferEffect(
@@ -111,7 +113,7 @@ def offers(user_id: str, *, margin: float = DEFAULT_MARGIN, shop: ShopFront | No
     ]
     lines.sort(key=lambda line: -line.expected_profit)
     best = lines[0].offer if lines and lines[0].expected_profit > 0 else None
-    return Offers(user_id, as_of, row.get("features_at"), version, tuple(lines), best)
+    return Offers(user_id, as_of, row.get("features_at"), answer.version, tuple(lines), best, answer.label)
 
 
 def plan(request: CampaignRequest, *, shop: ShopFront | None = None) -> Plan:
@@ -134,7 +136,7 @@ def plan(request: CampaignRequest, *, shop: ShopFront | None = None) -> Plan:
         _effects(shop, shop.features.read(UPLIFT.feature_service, audience[start : start + BATCH]), as_of)
         for start in range(0, len(audience), BATCH)
     ]
-    version, names, _ = parts[0]
+    first, names, _ = parts[0]
     effects = {kind: np.concatenate([part[2][kind] for part in parts]) for kind in parts[0][2]}  # (users, offers)
     costs = _costs(shop, names, request.costs)
     profit = request.margin * effects["spend_uplift"] - costs[None, :]
@@ -154,7 +156,7 @@ def plan(request: CampaignRequest, *, shop: ShopFront | None = None) -> Plan:
     result = Plan(
         request,
         as_of,
-        version,
+        first.version,
         len(everyone),
         len(held_out),
         {name: int((picked == i).sum()) for i, name in enumerate(names)},
@@ -168,14 +170,16 @@ def plan(request: CampaignRequest, *, shop: ShopFront | None = None) -> Plan:
     return result
 
 
-def _effects(shop: ShopFront, rows: list[dict[str, Any]], as_of: datetime) -> tuple[int, list[str], dict[str, np.ndarray]]:
-    """Model version, offer names and the three uplifts of shape `(users, offers)`; a shop's own covariates are asked as unknown."""
+def _effects(
+    shop: ShopFront, rows: list[dict[str, Any]], as_of: datetime, user_id: str | None = None
+) -> tuple[Prediction, list[str], dict[str, np.ndarray]]:
+    """The model's answer, offer names and the three uplifts of shape `(users, offers)`; a shop's own covariates are asked as unknown."""
     inputs = history_inputs(rows, as_of) | user_inputs(rows)
     for name, tensor in shop.extra_inputs(UPLIFT.name, inputs).items():
         inputs[name] = np.full(len(rows), "", dtype=object) if tensor.dtype == "string" else np.full(len(rows), np.nan, dtype=np.float32)
-    answer = shop.predict(UPLIFT.name, inputs)
+    answer = shop.predict(UPLIFT.name, inputs, user_id=user_id)
     names = [value.decode() if isinstance(value, bytes) else str(value) for value in answer["treatments"][0]]
-    return answer.version, names, {kind: answer[kind] for kind in ("visit_uplift", "conversion_uplift", "spend_uplift")}
+    return answer, names, {kind: answer[kind] for kind in ("visit_uplift", "conversion_uplift", "spend_uplift")}
 
 
 def _costs(shop: ShopFront, names: list[str], given: dict[str, float] | None) -> np.ndarray:

@@ -90,7 +90,7 @@ def show(user_id: str, *, shop: ShopFront | None = None, recent: int = 10) -> Po
 
 
 def _infer(shop: ShopFront, row: dict[str, Any], as_of: datetime) -> Inferred:
-    answer = shop.predict(PORTRAIT.name, history_inputs([row], as_of) | user_inputs([row]))
+    answer = shop.predict(PORTRAIT.name, history_inputs([row], as_of) | user_inputs([row]), user_id=row["user_id"])
     traits = []
     choices = _texts(answer["trait_choices"][0])
     for index, name in enumerate(_texts(answer["trait_names"][0])):

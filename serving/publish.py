@@ -1,4 +1,4 @@
-"""Publishing a SavedModel: stage, check in a fresh process, rename into place, and wait until the server answers with it.
+"""Publishing a SavedModel: stage, sign, check in a fresh process, rename into place, and wait until the server answers with it.
 
 A version folder is whole from the moment it has its name; one that fails at any step leaves what was served untouched. Beside the versions,
 `.ledger.json` remembers every number ever given out, so that none is used twice.
@@ -17,12 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from serving import golden
+from serving import golden, manifest
 from serving.model_client import ModelClient, ModelError, ModelNotFound
 from settings import ROOT, get_settings
 
 LEDGER = ".ledger.json"
 LOAD_CHECK_SECONDS = 300
+MAX_BATCH_ROWS = 32
+MAX_WAITING_BATCHES = 4
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -48,14 +50,14 @@ def publish(model: str, saved_model: Path, *, models_dir: Path | None = None, ta
         _require_server(client, model)
         digest = content_hash(saved_model)
         newest = max(published_versions(model, models_dir=models_dir), default=None)
-        if newest is not None and _read_ledger(base).get(str(newest), {}).get("sha256") == digest:
+        if newest is not None and _read_ledger(base).get(str(newest), {}).get("sha256") == digest and _is_signed(base, newest):
             _confirm(client, model, newest, base / str(newest), wait_s)
             _note(base, newest, "published", "")
             return newest
         number = _reserve(base, digest)
         try:
             _stage(saved_model, base, number, digest)
-        except (PublishFailed, OSError, subprocess.TimeoutExpired) as error:
+        except (PublishFailed, manifest.ManifestRefused, OSError, ValueError, subprocess.TimeoutExpired) as error:
             shutil.rmtree(_staged(base, number), ignore_errors=True)
             _note(base, number, "failed", str(error))
             raise PublishFailed(f"{model} version {number} was not published; what was served before still is. {error}") from error
@@ -86,10 +88,18 @@ def write_model_config(models: list[str], path: Path, *, models_dir: Path | None
     _write(path, f"model_config_list {{\n{''.join(entries)}}}\n")
 
 
+def write_server_config(home: Path) -> None:
+    """Write `batching.config` and `monitoring.config`, in TensorFlow Serving's form."""
+    batching = {"max_batch_size": MAX_BATCH_ROWS, "max_enqueued_batches": MAX_WAITING_BATCHES, "num_batch_threads": 1}
+    lines = "".join(f"{name} {{ value: {value} }}\n" for name, value in batching.items())
+    _write(home / "batching.config", f"{lines}pad_variable_length_inputs: true\n")
+    _write(home / "monitoring.config", 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n')
+
+
 def content_hash(folder: Path) -> str:
-    """SHA-256 over the names and bytes of a folder's files."""
+    """SHA-256 over the names and bytes of a folder's files, without the manifest that publishing adds."""
     digest = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for file in sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / manifest.MANIFEST_FILE):
         digest.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
         with file.open("rb") as content:
             while block := content.read(1 << 20):
@@ -113,6 +123,14 @@ def _require_server(client: ModelClient, model: str) -> None:
         raise PublishFailed(f"Publishing {model} needs a running model server, and nothing was changed. {error}") from error
 
 
+def _is_signed(base: Path, number: int) -> bool:
+    try:
+        manifest.verify(base / str(number), base.name, number, manifest.make_key(get_settings().signing_key).public_key())
+    except manifest.ManifestRefused:
+        return False  # of before there were manifests, or not as it was: it is published anew
+    return True
+
+
 def _staged(base: Path, number: int) -> Path:
     return base / f".{number}.tmp-{os.getpid()}"
 
@@ -120,12 +138,13 @@ def _staged(base: Path, number: int) -> Path:
 def _stage(saved_model: Path, base: Path, number: int, digest: str) -> None:
     staged = _staged(base, number)
     shutil.copytree(saved_model, staged)
-    for path in [*staged.rglob("*"), staged]:
-        _sync(path)
     if content_hash(staged) != digest:
         raise PublishFailed(f"{saved_model} changed while it was being published. Publish it again once it is written.")
+    manifest.sign(staged, base.name, number, manifest.make_key(get_settings().signing_key))
+    for path in [*staged.rglob("*"), staged]:
+        _sync(path)
     check = subprocess.run(
-        [sys.executable, "-m", "serving.load_check", str(staged.absolute())],
+        [sys.executable, "-m", "serving.load_check", str(staged.absolute()), base.name],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -134,7 +153,7 @@ def _stage(saved_model: Path, base: Path, number: int, digest: str) -> None:
     )
     if check.returncode:
         said = check.stdout.strip() or f"exit status {check.returncode}: {check.stderr.strip()[-500:]}"
-        raise PublishFailed(f"It must load in a fresh process and answer its golden request. {said}")
+        raise PublishFailed(f"It must load in a fresh process, use allowed operations and answer its golden request. {said}")
     staged.rename(base / str(number))
     _sync(base)
 

@@ -45,6 +45,7 @@ def test_help_names_every_command_and_the_exit_codes(house: Path) -> None:
         "quarantine",
         "quality",
         "evaluate",
+        "release",
     ):
         assert f" {command} " in done.stdout
     assert "Exit codes: 0 ok" in done.stdout
@@ -54,6 +55,25 @@ def test_the_command_starts_without_anything_heavy() -> None:
     code = "import json, sys, cli; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not HEAVY & set(json.loads(done.stdout))
+
+
+def test_releases_are_told_and_a_step_that_cannot_be_taken_says_why(house: Path) -> None:
+    assert "No model has a release yet" in portrait(house, "release", "status").stdout
+    state = {
+        "model": "uplift",
+        "stable": 2,
+        "canary": 3,
+        "share": 0.1,
+        "keep": [],
+        "history": [{"at": "2024-05-01", "what": "on trial", "version": 3}],
+    }
+    (house / "releases").mkdir()
+    (house / "releases" / "uplift.json").write_text(json.dumps(state))
+    told = portrait(house, "release", "status").stdout
+    assert told == "uplift: version 2 is stable, version 3 on trial for 10% of the users; last: version 3 on trial at 2024-05-01\n"
+    assert json.loads(portrait(house, "release", "status", "--json").stdout)[0]["canary"] == 3
+    refused = portrait(house, "release", "promote", "portrait")
+    assert refused.returncode == 1 and "portrait: A model must have been published by the DAG `deploy`" in refused.stderr
 
 
 def test_json_is_all_that_stands_on_stdout(house: Path) -> None:

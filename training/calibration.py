@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import expit, log_softmax
 
 
-def temperature(logits: np.ndarray, truth: np.ndarray) -> float:
-    """The temperature of least log-loss for `logits` `(rows, classes)` and class numbers `(rows,)` (Guo et al. 2017); 1 without rows."""
-    if not len(truth):
-        return 1.0
+def scale_and_shifts(logits: np.ndarray, truth: np.ndarray) -> tuple[float, np.ndarray]:
+    """Scale and shifts `(classes,)` of least log-loss for `softmax(scale * logits + shifts)`, from `logits` `(rows, classes)` and class
+    numbers `(rows,)`; without rows 1 and zeros.
 
-    def loss(log_temperature: float) -> float:
-        return -float(log_softmax(logits / np.exp(log_temperature), axis=1)[np.arange(len(truth)), truth].mean())
+    Bias-corrected temperature scaling (Guo et al. 2017; Alexandari et al. 2020); the shifts' squares weigh as one row in all.
+    """
+    rows, classes = logits.shape
+    if not rows:
+        return 1.0, np.zeros(classes)
+    is_true = np.eye(classes)[truth]
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x))
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        scale, shifts = np.exp(parameters[0]), parameters[1:]
+        likely = log_softmax(scale * logits + shifts, axis=1)
+        error = np.exp(likely) - is_true  # (rows, classes)
+        gradient = np.append(scale * (error * logits).sum(), error.sum(axis=0) + shifts)
+        return (0.5 * float(shifts @ shifts) - float(likely[is_true > 0].sum())) / rows, gradient / rows
+
+    found = minimize(loss, np.zeros(classes + 1), jac=True, method="L-BFGS-B", bounds=[(-3.0, 3.0), *[(None, None)] * classes]).x
+    return float(np.exp(found[0])), found[1:]
 
 
 def certain_from(probabilities: np.ndarray, truth: np.ndarray, precision: float) -> float:

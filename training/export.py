@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from training.signatures import EXPLAIN, GOLDEN_FILE, PROVENANCE_FILE, SIGNATURE, WARMUP_FILE, DType, ServedModel, Tensor
+from training.signatures import EXPLAIN, GOLDEN_FILE, PROVENANCE_FILE, RETRIEVE, SIGNATURE, WARMUP_FILE, DType, ServedModel, Tensor
 
 DTYPES: dict[DType, tf.DType] = {"string": tf.string, "int32": tf.int32, "int64": tf.int64, "float32": tf.float32}
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
@@ -24,11 +24,12 @@ def export_model(
     path: Path,
     *,
     explain: Callable[..., dict[str, tf.Tensor]] | None = None,
+    retrieve: Callable[..., dict[str, tf.Tensor]] | None = None,
     golden: Mapping[str, np.ndarray],
     provenance: Mapping[str, Any],
     extra_inputs: tuple[Tensor, ...] = (),
 ) -> None:
-    """Writes the SavedModel of `module` into the folder `path`; its signature calls `serve(**inputs)`, and `explain` likewise.
+    """Writes the SavedModel of `module` into the folder `path`; its signature calls `serve(**inputs)`, `explain` and `retrieve` likewise.
 
     `golden` are the inputs of a few requests, batched; their outputs are kept beside them, and they warm the server up, whole and one
     alone. Raises ValueError where `serve` returns other outputs than `model` names.
@@ -39,6 +40,9 @@ def export_model(
     if explain is not None:
         module.explain_function = tf.function(explain)
         signatures[EXPLAIN] = _concrete(module.explain_function, f"{model.name}.explain", model.explain_inputs, model.explain_outputs)
+    if retrieve is not None:
+        module.retrieve_function = tf.function(retrieve)
+        signatures[RETRIEVE] = _concrete(module.retrieve_function, f"{model.name}.retrieve", model.retrieve_inputs, model.retrieve_outputs)
     # Keras hides its layers' variables behind copies of its own; tracked here, a session restores the very ones that the signature reads.
     module.captured_variables = [variable for concrete in signatures.values() for variable in concrete.variables]
     tf.saved_model.save(module, str(path), signatures=signatures)

@@ -121,7 +121,7 @@ class Portrait(tf.Module):
         both, found = {"bag": bag, "vector": vectors}, []
         for head in self.traits.values():
             logits = [network({i.name: both[i.name] for i in network.inputs}, training=False) for network in head.networks]
-            found.append(tf.nn.softmax(tf.add_n(logits) / (len(logits) * head.temperature)))
+            found.append(tf.nn.softmax(head.scale / len(logits) * tf.add_n(logits) + head.shifts.astype(np.float32)))
         return found
 
     def _trait_outputs(self, chances: list[tf.Tensor], batch: tf.Tensor) -> dict[str, tf.Tensor]:

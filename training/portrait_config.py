@@ -26,6 +26,7 @@ class PortraitConfig:
     trait_learning_rate: float = 1e-3
     trait_weight_decay: float = 1e-2
     trait_dropout: float = 0.5
+    linear_inverse_penalties: tuple[float, ...] = (1.0, 2.0, 3.0)  # tried; on bags of length 1
     item_hidden: int = 128
     item_dropout: float = 0.8  # share of a user's items hidden while training
     taste_hidden: int = 256

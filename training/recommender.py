@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import tensorflow as tf
 
@@ -10,6 +13,9 @@ from training.encoder import TrainedEncoder
 from training.layers import RESERVED
 from training.raw_history import HistoryReader
 from training.recall import Recall
+from training.signatures import EXACT_ITEMS, ITEM_IDS_FILE, ITEM_VECTORS_FILE
+
+RECALLED = 500  # items named of those that the history recalls
 
 
 class Recommender(tf.Module):
@@ -85,3 +91,29 @@ class Recommender(tf.Module):
             "driver_times_us": explanations.named(event_times_us, drivers, tf.constant(0, tf.int64)),
             "driver_effects": tf.where(is_known, effects, 0.0),
         }
+
+    def retrieve(
+        self, event_item_ids: tf.Tensor, event_types: tf.Tensor, event_times_us: tf.Tensor, as_of_us: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """What scores items outside the model: `vector` times a row of `write_item_vectors`, plus what is `recalled` of an item.
+
+        A history without events has no vector: it is asked about with `serve`.
+        """
+        history = self.reader.read(event_item_ids, event_types, event_times_us, as_of_us)
+        items = self.item_vectors.shape[0]
+        recalled = self.recall.all_items(history.all_places) if self.recall else tf.zeros([tf.shape(history.counts)[0], items])
+        best, index = tf.math.top_k(recalled, min(RECALLED, items))
+        return {
+            "vector": tf.pad(history.vectors, [[0, 0], [0, 1]], constant_values=1.0),
+            "recalled_item_ids": tf.gather(self.item_ids, tf.where(best > 0, index, items)),
+            "recalled": tf.maximum(best, 0.0),
+        }
+
+    def write_item_vectors(self, saved_model: Path, above: int = EXACT_ITEMS) -> None:
+        """Puts the rows that `retrieve` multiplies, the items' bias their last column, beside a SavedModel of more than `above` items."""
+        item_ids = self.item_ids.numpy()[:-1]
+        if len(item_ids) <= above:
+            return
+        rows = np.concatenate([self.item_vectors.numpy(), self.bias.numpy()[:, None]], axis=1)
+        np.save(saved_model / ITEM_VECTORS_FILE, np.ascontiguousarray(rows, np.float32))
+        (saved_model / ITEM_IDS_FILE).write_text(json.dumps([item.decode() for item in item_ids]), encoding="utf-8")

@@ -47,7 +47,10 @@ def train_recommender(encoder: TrainedEncoder, window: TrainingWindow, seed: int
     }
     served = Recommender(encoder)
     path = draft / "saved_model"
-    export_model(served, served.serve, RECOMMENDER, path, explain=served.explain, golden=golden, provenance=provenance)
+    export_model(
+        served, served.serve, RECOMMENDER, path, explain=served.explain, retrieve=served.retrieve, golden=golden, provenance=provenance
+    )
+    served.write_item_vectors(path)
 
     questions = questions_between(histories, window.holdout_at, window.end_at)
     users = len(questions.targets)

@@ -129,7 +129,7 @@ def train_model(
 def _head_config(name: str, options: TrainingOptions) -> Any:
     """The config of the heads; the recommender has none of its own, it is the encoder's."""
     if name == "portrait":
-        epochs = {"trait_epochs": options.epochs, "propensity_epochs": options.epochs} if options.epochs else {}
+        epochs: dict[str, Any] = {"trait_epochs": options.epochs, "propensity_epochs": options.epochs} if options.epochs else {}
         return PortraitConfig(**epochs)
     if name == "uplift":
         return UpliftConfig(**({"epochs": options.epochs} if options.epochs else {}))

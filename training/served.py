@@ -52,8 +52,12 @@ class SavedPredictor:
 
     def explaining(self) -> SavedPredictor:
         """The same loaded model, asked by its signature `explain`."""
+        return self.asked_by(EXPLAIN)
+
+    def asked_by(self, signature: str) -> SavedPredictor:
+        """The same loaded model, asked by another of its signatures."""
         other = copy(self)
-        other._sign(EXPLAIN)
+        other._sign(signature)
         return other
 
     def _sign(self, signature: str) -> None:
@@ -83,8 +87,15 @@ def latency_ms(saved_model: Path, calls: int = 15) -> dict[int, float]:
 
 
 def champion(model: str) -> tuple[int, Path] | None:
-    """The highest published version of `model` and its folder; None where none is."""
+    """The version of `model` that answers users and its folder, else the highest published one; None where there is none.
+
+    A version that is on trial or was rolled back is higher than the one that answers, and no champion: `releases_dir` says which that is.
+    """
     folder = get_settings().models_dir / model
+    release = get_settings().releases_dir / f"{model}.json"
+    if release.exists():
+        stable = json.loads(release.read_text(encoding="utf-8"))["stable"]
+        return (stable, folder / str(stable)) if stable is not None else None
     versions = sorted((int(path.name), path) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
     return versions[-1] if versions else None
 

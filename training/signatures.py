@@ -12,6 +12,7 @@ DType = Literal["string", "int32", "int64", "float32"]
 
 SIGNATURE = "serving_default"
 EXPLAIN = "explain"
+RETRIEVE = "retrieve"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class ServedModel:
     meaning: str
     explain_inputs: tuple[Tensor, ...] = ()
     explain_outputs: tuple[Tensor, ...] = ()  # of the signature `explain`; a model without them has none
+    retrieve_inputs: tuple[Tensor, ...] = ()
+    retrieve_outputs: tuple[Tensor, ...] = ()  # of the signature `retrieve`; a model without them has none
 
     def input(self, name: str) -> Tensor:
         return next(tensor for tensor in self.inputs if tensor.name == name)
@@ -101,6 +104,12 @@ RECOMMENDER = ServedModel(
         Tensor("scores", "float32", ("batch", "items"), "the logits that the items are ranked by; -inf for an item not known"),
         *_drivers("items"),
     ),
+    HISTORY,
+    (
+        Tensor("vector", "float32", ("batch", "dim"), "an item's score is its inner product with the item's row of ITEM_VECTORS_FILE,"),
+        Tensor("recalled_item_ids", "string", ("batch", "recalled"), "plus what the history recalls of these items; '' for none"),
+        Tensor("recalled", "float32", ("batch", "recalled"), "so much each, by falling value; 0 for none"),
+    ),
 )
 
 PORTRAIT = ServedModel(
@@ -157,5 +166,8 @@ SERVED_MODELS: dict[str, ServedModel] = {model.name: model for model in (RECOMME
 
 #: Every SavedModel folder carries these beside `saved_model.pb`.
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"  # TensorFlow Serving's own warm-up records
+ITEM_VECTORS_FILE = "assets.extra/item_vectors.npy"  # (items, dim) float32 for `retrieve`, where there are more than EXACT_ITEMS
+ITEM_IDS_FILE = "assets.extra/item_ids.json"  # their ids, in the same order
+EXACT_ITEMS = 200_000  # up to here every answer ranks all items; of larger catalogues a consumer may search an index
 GOLDEN_FILE = "assets.extra/golden.json"  # {"inputs": {name: nested lists}, "outputs": {name: nested lists}}
 PROVENANCE_FILE = "assets.extra/provenance.json"  # {"model", "encoder_version", "feature_service", "window", "seed", "versions", ...}

@@ -1,9 +1,9 @@
 """Declared traits inferred from behaviour: an ensemble of small networks per trait on a user's items and the frozen encoder.
 
-Two kinds of network see the user's distinct items, weighted by rarity (TF-IDF, rows of unit length): one learns a vector per item, one
-stands on the leading directions in which all users' items vary (truncated SVD, learned without any declaration) beside the portrait vector.
-Each is fitted several times, without another part of the labels, and stopped there; the average of their logits is calibrated on what each
-said of the part it had not seen.
+Three kinds of network see the user's distinct items, weighted by rarity (TF-IDF, rows of unit length): one is linear (a logistic regression
+with a quadratic penalty), one learns a vector per item, one stands on the leading directions in which all users' items vary (truncated SVD,
+learned without any declaration) beside the portrait vector. Each is fitted several times, without another part of the labels, and stopped,
+or its penalty chosen, there; the average of their logits is calibrated on what each said of the part it had not seen.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from scipy.sparse import csr_matrix, diags
 from scipy.special import softmax
 
 from training.baselines import interactions
-from training.calibration import certain_from, temperature
+from training.calibration import certain_from, scale_and_shifts
 from training.encoder import TrainedEncoder
 from training.histories import Histories
+from training.metrics import row_logloss
 from training.portrait_config import PortraitConfig
 from training.splits import folds_of
 
@@ -29,17 +30,19 @@ Inputs = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class TraitHead:
-    """The head of one trait: `values` `(classes,)` in sorted order, networks whose logits are averaged, the temperature that divides the
-    average, and the probability from which the best value is certain enough to be said."""
+    """The head of one trait: `values` `(classes,)` in sorted order, networks whose logits are averaged, what calibrates the average, and
+    the probability from which the best value is certain enough to be said."""
 
     values: list[str]
     networks: list[keras.Model]
-    temperature: float
+    scale: float
+    shifts: np.ndarray
     certain_from: float
 
-    def logits(self, bag: csr_matrix, vectors: np.ndarray) -> np.ndarray:
-        """Averaged over the networks, `(rows, classes)`."""
-        return np.mean([_logits(network, bag, vectors) for network in self.networks], axis=0)
+    def predict_proba(self, bag: csr_matrix, vectors: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities, `(rows, classes)`."""
+        logits = np.mean([_logits(network, bag, vectors) for network in self.networks], axis=0)
+        return softmax(self.scale * logits + self.shifts, axis=1)
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Traits:
     def predict_proba(self, histories: Histories, as_of_us: int | None = None) -> dict[str, tuple[list[str], np.ndarray]]:
         """For each trait its values and their probabilities, `(users, classes)`; `as_of_us` is when they are looked at."""
         bag, vectors = item_bags(self.encoder, histories, self.rarity), self.encoder.vectors(histories, as_of_us)
-        return {trait: (head.values, softmax(head.logits(bag, vectors) / head.temperature, axis=1)) for trait, head in self.heads.items()}
+        return {trait: (head.values, head.predict_proba(bag, vectors)) for trait, head in self.heads.items()}
 
 
 def rarity_of(counts: np.ndarray, users: int) -> np.ndarray:
@@ -68,6 +71,24 @@ def item_bags(encoder: TrainedEncoder, histories: Histories, rarity: np.ndarray)
     weighted = csr_matrix(seen @ diags(rarity))
     lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
     return csr_matrix(diags(np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)) @ weighted).astype(np.float32)
+
+
+def fit_linear_network(
+    bag: csr_matrix, truth: np.ndarray, learn: np.ndarray, held: np.ndarray, classes: int, config: PortraitConfig
+) -> keras.Model:
+    """Logits `(batch, classes)` linear in `bag` `(batch, items)`, fitted on rows `learn` with the penalty of least log-loss on `held`."""
+    from sklearn.linear_model import LogisticRegression
+
+    tried = [LogisticRegression(C=c, max_iter=500).fit(bag[learn], truth[learn]) for c in config.linear_inverse_penalties]
+    best = min(tried, key=lambda model: float(row_logloss(truth[held], model.predict_proba(bag[held])).mean()))
+    kernel, bias = best.coef_.T, best.intercept_
+    if classes == 2:  # the regression keeps the second class's log-odds alone
+        kernel, bias = np.concatenate([0 * kernel, kernel], axis=1), np.append(0.0, bias)
+    inputs = {"bag": keras.Input((bag.shape[1],), name="bag")}
+    line = keras.layers.Dense(classes, trainable=False, name="line")
+    network = keras.Model(inputs, line(inputs["bag"]), name="linear")
+    line.set_weights([kernel, bias])
+    return network
 
 
 def build_item_network(items: int, classes: int, config: PortraitConfig, seed: int) -> keras.Model:
@@ -107,7 +128,12 @@ def fit_traits(
     rarity = rarity_of(np.asarray((seen > 0).sum(axis=0)).ravel(), len(histories))
     bags = item_bags(encoder, histories, rarity)
     directions = leading_directions(bags, config.directions, seed) if len(labels) else np.zeros((len(rarity), 0), np.float32)
-    for number, (trait, rows) in enumerate(labels.dropna(subset=["user_id", "trait", "value"]).groupby("trait", sort=True)):
+    labels = labels.dropna(subset=["user_id", "trait", "value"])
+    labelled = np.unique(users.get_indexer(labels["user_id"]))
+    labelled = labelled[labelled >= 0]
+    vectors = np.zeros((len(users), encoder.config.dim), np.float32)
+    vectors[labelled] = encoder.vectors(histories[labelled], as_of_us)
+    for number, (trait, rows) in enumerate(labels.groupby("trait", sort=True)):
         rows = rows.drop_duplicates("user_id", keep="last")
         place = users.get_indexer(rows["user_id"])
         value = rows["value"].to_numpy(object)[place >= 0]
@@ -123,8 +149,7 @@ def fit_traits(
             continue
         truth = np.searchsorted(values, value[is_kept].astype(str))
         chosen = place[is_kept]
-        vectors = encoder.vectors(histories[chosen], as_of_us)
-        heads[str(trait)] = _fit_head(bags[chosen], vectors, directions, truth, list(values), config, seed + 100 * number)
+        heads[str(trait)] = _fit_head(bags[chosen], vectors[chosen], directions, truth, list(values), config, seed + 100 * number)
     return Traits(encoder, rarity, heads, skipped)
 
 
@@ -162,9 +187,11 @@ def _fit_head(
             network = build(seed + 10 * part + kind)
             _fit_network(network, bag, vectors, truth, learn, held, config)
             networks.append(network)
-            unseen[held] += _logits(network, bag[held], vectors[held]) / len(kinds)
-    heat = temperature(unseen, truth)
-    return TraitHead(values, networks, heat, certain_from(softmax(unseen / heat, axis=1), truth, config.trait_precision))
+        networks.append(fit_linear_network(bag, truth, learn, held, classes, config))
+        unseen[held] = np.mean([_logits(network, bag[held], vectors[held]) for network in networks[-len(kinds) - 1 :]], axis=0)
+    scale, shifts = scale_and_shifts(unseen, truth)
+    said = softmax(scale * unseen + shifts, axis=1)
+    return TraitHead(values, networks, scale, shifts, certain_from(said, truth, config.trait_precision))
 
 
 def _fit_network(
@@ -176,40 +203,24 @@ def _fit_network(
     held: np.ndarray,
     config: PortraitConfig,
 ) -> None:
-    """Fits on the rows `learn` and keeps the epoch with the least log-loss on the rows `held`."""
-    size = min(config.batch, len(learn))
+    """Fits on the rows `learn`, in whole batches of a new order each epoch, and keeps the epoch with the least log-loss on `held`."""
+    size, names = min(config.batch, len(learn)), [i.name for i in network.inputs]
     network.compile(
         optimizer=keras.optimizers.AdamW(config.trait_learning_rate, weight_decay=config.trait_weight_decay),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=False,  # compiling costs more than these few steps
     )
-    stop = keras.callbacks.EarlyStopping("val_loss", patience=config.trait_patience, restore_best_weights=True)
-    network.fit(
-        _Rows(network, bag[learn], vectors[learn], truth[learn], size),
-        validation_data=_Rows(network, bag[held], vectors[held], truth[held], 1024),
-        epochs=config.trait_epochs,
-        callbacks=[stop],
-        verbose=0,
-    )
-
-
-class _Rows(keras.utils.PyDataset):
-    """Batches of sparse bags, made dense one at a time; shuffled between epochs by the global seed's own generator."""
-
-    def __init__(self, network: keras.Model, bag: csr_matrix, vectors: np.ndarray, truth: np.ndarray, size: int) -> None:
-        super().__init__()
-        self._names, self._bag, self._vectors, self._truth, self._size = [i.name for i in network.inputs], bag, vectors, truth, size
-        self._order, self._random = np.arange(len(truth)), np.random.default_rng(len(truth))
-
-    def __len__(self) -> int:
-        return -(-len(self._truth) // self._size)
-
-    def __getitem__(self, number: int) -> tuple[Inputs, np.ndarray]:
-        rows = self._order[number * self._size : (number + 1) * self._size]
-        return _inputs(self._names, self._bag[rows], self._vectors[rows]), self._truth[rows]
-
-    def on_epoch_end(self) -> None:
-        self._order = self._random.permutation(len(self._truth))
+    random, best, best_epoch, weights = np.random.default_rng(len(learn)), np.inf, 0, network.get_weights()
+    for epoch in range(config.trait_epochs):
+        for rows in random.permutation(learn)[: len(learn) // size * size].reshape(-1, size):
+            network.train_on_batch(_inputs(names, bag[rows], vectors[rows]), truth[rows])
+        chances = softmax(_logits(network, bag[held], vectors[held]), axis=1)
+        loss = float(row_logloss(truth[held], chances).mean())
+        if loss < best:
+            best, best_epoch, weights = loss, epoch, network.get_weights()
+        elif epoch - best_epoch >= config.trait_patience:
+            break
+    network.set_weights(weights)
 
 
 def _inputs(names: list[str], bag: csr_matrix, vectors: np.ndarray) -> Inputs:

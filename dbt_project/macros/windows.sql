@@ -16,3 +16,8 @@
 {% macro within(days, rows='days') -%}
     {% if days %}filter (where {{ rows }}.occurred_date >= cast(versions.features_at as date) - {{ days }}){% endif %}
 {%- endmacro %}
+
+{# The first midnight at or after a time: when everything that happened before that time is known, unless it comes late. #}
+{% macro midnight_after(at) -%}
+    cast(date_trunc('day', {{ at }} + interval '1 day' - interval '1 microsecond') as timestamp)
+{%- endmacro %}

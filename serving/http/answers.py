@@ -5,11 +5,14 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from serving import offers as marketing
 from serving import portraits
-from serving.recommend import Recommendations
+from serving.http.parameters import as_naive_utc
+from serving.recommend import MAX_SESSION, Recommendations
+from serving.rules import OVERRIDES
+from serving.shop_front import MAX_LIST
 
 
 def _as_utc(time: datetime) -> str:
@@ -102,18 +105,44 @@ class RecommendedItem(BaseModel):
     price: float | None
     in_stock: bool
     score: float | None = Field(description="the model's logit; null in a list by popularity")
+    reason: str = Field(description="ranked, promoted, explored or popular")
+    propensity: float = Field(description="the chance that this item stood here, given the places above it")
+    because: list["PastEvent"] = Field(description="the past events behind it, the strongest first; where reasons were asked for")
+
+
+class PastEvent(BaseModel):
+    """A past event without which an item's score would be lower."""
+
+    item_id: str
+    title: str | None
+    event_type: str
+    occurred_at: UtcTime
+    effect: float = Field(description="what the item's score falls by without it")
+
+
+class Stage(BaseModel):
+    """What a stage of the recommender left, and what it took out."""
+
+    name: str = Field(examples=["filter"])
+    count: int
+    items: list[tuple[str, float | None]] = Field(description="item id and score, in the stage's order")
+    removed: dict[str, list[str]] = Field(description="item ids by the rule that took them out")
 
 
 class RecommendationsAnswer(BaseModel):
     """A ranked list, and where it came from."""
 
-    user_id: str
+    user_id: str = Field(description="'' for a session of nobody known")
+    decision_id: str | None = Field(description="of this list in the log of decisions, place n is `<id>.n`; null where the log was full")
     items: list[RecommendedItem]
     source: str = Field(description="`model` or `popularity`")
     note: str | None = Field(description="why it is not the model's own list")
     model_version: int | None
+    label: str | None = Field(description="of that version, `stable` or `canary`; null where the model has no release")
     as_of: UtcTime
     features_at: UtcTime | None
+    candidates: int = Field(description="what could be placed after the filters")
+    stages: list[Stage] | None = Field(description="where `debug` was asked for")
 
 
 class OfferEffect(BaseModel):
@@ -136,6 +165,41 @@ class OffersAnswer(BaseModel):
     model_version: int
     effects: list[OfferEffect]
     best: str | None = Field(description="null where every offer loses money")
+    label: str | None = Field(description="of that version, `stable` or `canary`; null where the model has no release")
+    decision_id: str | None = Field(description="in the log of decisions, offer n of the list is `<id>.n`; null where the log was full")
+
+
+class VisitedItem(BaseModel):
+    """Something a visitor did; without a time it is taken as just done, in the order given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    item_id: str = Field(min_length=1, max_length=200)
+    event_type: str = Field("view", examples=["view", "cart"], max_length=40)
+    occurred_at: Annotated[datetime | None, BeforeValidator(as_naive_utc)] = None
+
+
+class SessionBody(BaseModel):
+    """A visit of nobody known, and the list that is wanted; the rules are those of the shop where None."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    events: list[VisitedItem] = Field(max_length=MAX_SESSION, description="oldest first")
+    k: int = Field(10, ge=1, le=MAX_LIST)
+    reasons: bool = False
+    debug: bool = False
+    categories: list[str] | None = None
+    without_categories: list[str] | None = None
+    price_min: float | None = Field(None, ge=0)
+    price_max: float | None = Field(None, ge=0)
+    blocked: list[str] | None = None
+    diversity: float | None = Field(None, ge=0, lt=1)
+    category_cap: int | None = Field(None, ge=0)
+    exploration_share: float | None = Field(None, ge=0, le=1)
+
+    def rules(self) -> dict[str, Any]:
+        given = self.model_dump(include=set(OVERRIDES))
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
 class CampaignBody(BaseModel):
@@ -193,10 +257,10 @@ def portrait_answer(answer: portraits.Portrait, source: Literal["live", "stored"
     return PortraitAnswer.model_validate(asdict(answer) | {"known": known, "inferred": inferred})
 
 
-def recommendations_answer(answer: Recommendations) -> RecommendationsAnswer:
+def recommendations_answer(answer: Recommendations, decision_id: str | None) -> RecommendationsAnswer:
     """One flat object per item."""
-    items = [{"rank": place.rank, **asdict(place.card), "score": place.score} for place in answer.items]
-    return RecommendationsAnswer.model_validate(asdict(answer) | {"items": items})
+    items = [{**asdict(place), **asdict(place.card)} for place in answer.items]
+    return RecommendationsAnswer.model_validate(asdict(answer) | {"items": items, "decision_id": decision_id})
 
 
 def plan_answer(plan: marketing.Plan) -> PlanAnswer:

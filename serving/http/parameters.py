@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
-from fastapi import Path, Query
+from fastapi import Depends, Path, Query
 from pydantic import BeforeValidator, WithJsonSchema
 
 from serving.http.problems import ProblemError
@@ -40,9 +40,28 @@ AsOf = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]}),
     Query(description="as known at that time: a day, which is its first moment, or a time; UTC where no offset is given"),
 ]
+Reasons = Annotated[bool, Query(description="name the past events behind each item")]
+Debug = Annotated[bool, Query(description="show every stage: candidates, scores, and what which rule took out")]
 Day = Annotated[date, BeforeValidator(as_day), WithJsonSchema({"type": "string", "format": "date"}), Query()]
 
 
 def check_window(since: date, until: date) -> None:
     if since >= until:
         raise ProblemError("bad-request", f"`until` must be later than `since`. Received {since} and {until}.")
+
+
+def request_rules(
+    categories: Annotated[list[str] | None, Query(description="only below these category paths")] = None,
+    without_categories: Annotated[list[str] | None, Query(description="nothing below these")] = None,
+    price_min: Annotated[float | None, Query(ge=0)] = None,
+    price_max: Annotated[float | None, Query(ge=0)] = None,
+    blocked: Annotated[list[str] | None, Query(description="items not to be shown, beside the shop's own")] = None,
+    diversity: Annotated[float | None, Query(ge=0, lt=1, description="0: by relevance alone")] = None,
+    category_cap: Annotated[int | None, Query(ge=0, description="most items of one top-level category; 0: no limit")] = None,
+    exploration_share: Annotated[float | None, Query(ge=0, le=1, description="share of places that are drawn")] = None,
+) -> dict[str, Any]:
+    """What a request sets of `serving.rules.OVERRIDES`."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in locals().items()}
+
+
+RequestRules = Annotated[dict[str, Any], Depends(request_rules)]

@@ -1,7 +1,6 @@
-"""`GET /v1/items/{item_id}/similar`, over whatever function finds similar items."""
+"""`GET /v1/items/{item_id}/similar`."""
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import asdict
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -10,10 +9,9 @@ from serving.http.access import needs
 from serving.http.answers import UtcTime
 from serving.http.parameters import ItemId, K
 from serving.http.problems import told_in_schema
+from serving.similar import similar
 
-#: Finds up to `k` items like the one of that id: `items`, each with `rank`, `card` and `similarity`; `source`, `note`, `vector_version` and
-#: `as_of`.
-SimilarItems = Callable[[str, int], Any]
+router = APIRouter(prefix="/v1")
 
 
 class SimilarItem(BaseModel):
@@ -23,8 +21,10 @@ class SimilarItem(BaseModel):
     item_id: str
     title: str | None
     category: str | None
+    brand: str | None
     price: float | None
-    similarity: float | None = Field(description="cosine of the items' vectors; null for what stands in by popularity")
+    in_stock: bool
+    similarity: float | None = Field(description="cosine of the items' vectors, 1 is the same; null for what stands in by popularity")
 
 
 class SimilarAnswer(BaseModel):
@@ -33,30 +33,19 @@ class SimilarAnswer(BaseModel):
     item_id: str
     items: list[SimilarItem]
     source: str = Field(description="`vectors` or `popularity`")
-    note: str | None
+    note: str | None = Field(description="why it is not by vectors")
     vector_version: str | None
     as_of: UtcTime
 
 
-def similar_router(similar: SimilarItems) -> APIRouter:
-    """The route over `similar`."""
-    router = APIRouter(prefix="/v1")
-
-    @router.get(
-        "/items/{item_id:path}/similar",
-        tags=["recommendation"],
-        dependencies=[needs("read:recommendations")],
-        responses=told_in_schema("unknown-item", "not-served"),
-    )
-    def get_similar(item_id: ItemId, k: K = 10) -> SimilarAnswer:
-        """Items that customers would take for the given one: alike in words and in the company they keep."""
-        found = similar(item_id, k)
-        told = {name: getattr(found, name) for name in ("source", "note", "vector_version", "as_of")}
-        return SimilarAnswer(item_id=item_id, items=[_place(place) for place in found.items], **told)
-
-    return router
-
-
-def _place(place: Any) -> SimilarItem:
-    card = {name: getattr(place.card, name) for name in ("item_id", "title", "category", "price")}
-    return SimilarItem(rank=place.rank, similarity=place.similarity, **card)
+@router.get(
+    "/items/{item_id:path}/similar",
+    tags=["recommendation"],
+    dependencies=[needs("read:recommendations")],
+    responses=told_in_schema("unknown-item", "not-served"),
+)
+def get_similar(item_id: ItemId, k: K = 10) -> SimilarAnswer:
+    """Items that customers would take for the given one: alike in words and in the company they keep."""
+    found = similar(item_id, k)
+    items = [{**asdict(place), **asdict(place.card)} for place in found.items]
+    return SimilarAnswer.model_validate(asdict(found) | {"item_id": item_id, "items": items})

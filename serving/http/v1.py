@@ -3,9 +3,11 @@
 Paths take ids with slashes in them: a shop's ids are its own.
 """
 
+from dataclasses import asdict
+
 from fastapi import APIRouter, Request, Response
 
-from serving import events, portraits, stored_portraits
+from serving import decided, events, portraits, stored_portraits
 from serving import offers as marketing
 from serving.errors import UnknownUser
 from serving.http.access import needs
@@ -17,14 +19,15 @@ from serving.http.answers import (
     PlanAnswer,
     PortraitAnswer,
     RecommendationsAnswer,
+    SessionBody,
     Taken,
     plan_answer,
     portrait_answer,
     recommendations_answer,
 )
-from serving.http.parameters import AsOf, Day, K, UserId, check_window
+from serving.http.parameters import AsOf, Day, Debug, K, Reasons, RequestRules, UserId, check_window
 from serving.http.problems import told_in_schema
-from serving.recommend import recommend
+from serving.recommend import Recommendations, SessionEvent, recommend, recommend_session
 from serving.scoring import changes
 from serving.shop_front import front
 
@@ -70,11 +73,32 @@ def get_changes(user_id: UserId, since: Day, until: Day) -> ChangesAnswer:
     dependencies=[needs("read:recommendations")],
     responses=told_in_schema("not-found", "not-served"),
 )
-def get_recommendations(request: Request, user_id: UserId, k: K = 10) -> RecommendationsAnswer:
-    """The `k` best items for a user; popular items, with a note, for an unknown user or while the model is away."""
-    answer = recommend(user_id, k)
+def get_recommendations(
+    request: Request, user_id: UserId, rules: RequestRules, k: K = 10, reasons: Reasons = False, debug: Debug = False
+) -> RecommendationsAnswer:
+    """The `k` best items for a user; popular items, with a note, for an unknown user or while the model is away.
+
+    Filters, variety and exploration are the shop's rules, as far as the request sets none of its own. The list is logged, and explored
+    places are drawn anew, with each answer.
+    """
+    return _decided(request, recommend(user_id, k, overrides=rules, reasons=reasons, debug=debug))
+
+
+@router.post(
+    "/recommendations",
+    tags=["recommendation"],
+    dependencies=[needs("read:recommendations")],
+    responses=told_in_schema("bad-request", "not-served"),
+)
+def post_recommendations(request: Request, body: SessionBody) -> RecommendationsAnswer:
+    """The `k` best items for a visitor nobody knows, from what was done in this visit alone."""
+    events = [SessionEvent(event.item_id, event.event_type, event.occurred_at) for event in body.events]
+    return _decided(request, recommend_session(events, body.k, overrides=body.rules(), reasons=body.reasons, debug=body.debug))
+
+
+def _decided(request: Request, answer: Recommendations) -> RecommendationsAnswer:
     request.app.state.gate.metrics.recommended.labels(answer.source).inc()
-    return recommendations_answer(answer)
+    return recommendations_answer(answer, decided.log_recommendations(answer))
 
 
 @router.get(
@@ -84,8 +108,9 @@ def get_recommendations(request: Request, user_id: UserId, k: K = 10) -> Recomme
     responses=told_in_schema("unknown-user", "not-served"),
 )
 def get_offers(user_id: UserId) -> OffersAnswer:
-    """What each offer would change for a user, by falling expected profit."""
-    return OffersAnswer.model_validate(marketing.offers(user_id), from_attributes=True)
+    """What each offer would change for a user, by falling expected profit; the advice is logged."""
+    answer = marketing.offers(user_id)
+    return OffersAnswer.model_validate(asdict(answer) | {"decision_id": decided.log_offers(answer)})
 
 
 @router.post(

@@ -129,7 +129,7 @@ def load(
 
 
 def run(
-    dag: Annotated[str, typer.Argument(metavar="DAG", help="ingest, features, train, deploy, campaign, score or renew.")],
+    dag: Annotated[str, typer.Argument(metavar="DAG", help="ingest, features, train, deploy, release, campaign, score or renew.")],
     choice: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A field of the DAG's form, repeatable.")] = None,
     onward: Annotated[bool, typer.Option(help="Follow the DAGs that it leads to as well.")] = False,
     as_json: AsJson = False,

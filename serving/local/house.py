@@ -14,14 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from serving import keys
+from serving import keys, manifest
 from serving.local import airflow_home, preflight, processes
 from serving.local.airflow_client import AirflowClient
 from serving.local.errors import NotHealthy
 from serving.local.services import Service, services
-from serving.publish import write_model_config
+from serving.publish import write_server_config
+from serving.release_config import write_config
 from settings import CURRENT_HOUSE, ROOT, Settings, get_settings
-from training.signatures import SERVED_MODELS
 
 PATIENCE_SECONDS = 240
 Say = Callable[[str], None]
@@ -79,7 +79,9 @@ def rise(say: Say) -> Rising:
     keys.make_secrets(settings)
     for folder in (settings.home / "mlflow", settings.feast_dir, settings.models_dir, settings.logs_dir):
         folder.mkdir(parents=True, exist_ok=True)
-    write_model_config(list(SERVED_MODELS), settings.home / "models.config")
+    write_config(settings)
+    write_server_config(settings.home)
+    manifest.make_key(settings.signing_key)
     return Rising(settings, say)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from feature_repo.store import environment as feast_environment
+from serving import manifest
 from serving.local import airflow_home
 from settings import ROOT, Settings
 
@@ -97,6 +98,11 @@ def services(settings: Settings) -> list[Service]:
                 f"--model_config_file={settings.home / 'models.config'}",
                 "--model_config_file_poll_wait_seconds=1",
                 "--file_system_poll_wait_seconds=1",
+                "--allow_version_labels_for_unavailable_models=true",  # labels stand in the config before a restarted server has loaded
+                "--enable_batching",
+                f"--batching_parameters_file={settings.home / 'batching.config'}",
+                f"--monitoring_config_file={settings.home / 'monitoring.config'}",
+                f"--verification_key_file={manifest.public_of(settings.signing_key)}",
             ),
             house,
             f"grpc://{host}:{settings.model_server_port} and http://{host}:{settings.model_server_rest_port}",

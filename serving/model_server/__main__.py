@@ -27,13 +27,8 @@ def main() -> int:
         signal.signal(number, lambda *_: stopping.set())
 
     bare_tensorflow.prepare()
-    from serving.model_server import config, grpc_api, rest_api  # TensorFlow, after the flags and signals
-    from serving.model_server.catalogue import Catalogue
-    from serving.model_server.servable import Servable
-
-    threads = {"intra_op_threads": flags.tensorflow_intra_op_parallelism, "inter_op_threads": flags.tensorflow_inter_op_parallelism}
-    labels_first = flags.allow_version_labels_for_unavailable_models
-    catalogue = Catalogue(lambda path: Servable(path, **threads), labels_before_versions=labels_first)
+    from serving.manifest import ManifestRefused
+    from serving.model_server import config, grpc_api, parameters, rest_api  # TensorFlow, after the flags and signals
 
     def read_config() -> Any:
         return (
@@ -44,12 +39,15 @@ def main() -> int:
 
     rest = None
     try:
-        server, health = grpc_api.build_server(catalogue, f"{flags.host}:{flags.port}", flags.grpc_max_threads)
+        core, waiting = _core(flags)
+        catalogue = core.catalogue
+        server, health = grpc_api.build_server(core, f"{flags.host}:{flags.port}", flags.grpc_max_threads + waiting)
         if flags.rest_api_port:
-            rest = rest_api.build_server(catalogue, flags.host, flags.rest_api_port)
+            metrics_path = parameters.read_metrics_path(_path(flags.monitoring_config_file))
+            rest = rest_api.build_server(core, flags.host, flags.rest_api_port, metrics_path)
         catalogue.on_change = lambda: grpc_api.set_ready(health, catalogue.ready())
         _configure_first(catalogue, read_config())
-    except (ServingError, RuntimeError, OSError) as error:
+    except (ServingError, ManifestRefused, RuntimeError, OSError) as error:
         log.error("Failed to start server. %s", error)
         return 1
 
@@ -65,10 +63,40 @@ def main() -> int:
     log.info("stopping: requests that run may finish within %d s", GRACE_SECONDS)
     health.enter_graceful_shutdown()
     ended = server.stop(GRACE_SECONDS)
+    core.drain(GRACE_SECONDS)
     if rest:
         rest.shutdown()
     ended.wait()
     return 0
+
+
+def _core(flags: Any) -> tuple[Any, int]:
+    """The server's state, and how many requests may wait in its batching queue."""
+    from serving.manifest import read_public_key
+    from serving.model_server import admission, parameters
+    from serving.model_server.batching import Batcher
+    from serving.model_server.catalogue import Catalogue
+    from serving.model_server.core import Core
+    from serving.model_server.metrics import Metrics
+    from serving.model_server.servable import Servable
+
+    threads = {"intra_op_threads": flags.tensorflow_intra_op_parallelism, "inter_op_threads": flags.tensorflow_inter_op_parallelism}
+
+    def load(path: Path) -> Servable:
+        return Servable(path, **threads)
+
+    key = _path(flags.verification_key_file)
+    loader = admission.guarded(load, read_public_key(key)) if key else lambda _model, _version, path: load(path)
+    catalogue = Catalogue(loader, labels_before_versions=flags.allow_version_labels_for_unavailable_models)
+    metrics = Metrics()
+    if not flags.enable_batching:
+        return Core(catalogue, metrics), 0
+    batching = parameters.read_batching(_path(flags.batching_parameters_file))
+    return Core(catalogue, metrics, Batcher(batching, metrics)), batching.num_batch_threads + batching.max_enqueued_rows
+
+
+def _path(flag: str | None) -> Path | None:
+    return Path(flag) if flag else None
 
 
 def _configure_first(catalogue: Any, wanted: Any) -> None:

@@ -35,8 +35,9 @@ class Version:
 class Catalogue:
     """The models a server was told to serve. Every method may be called from any thread."""
 
-    def __init__(self, load: Callable[[Path], Servable], *, labels_before_versions: bool = False) -> None:
-        """`load` makes a Servable of a version's folder; `labels_before_versions` lets a new label name a version not loaded yet."""
+    def __init__(self, load: Callable[[str, int, Path], Servable], *, labels_before_versions: bool = False) -> None:
+        """`load` makes a Servable of a model's name, version and folder; `labels_before_versions` lets a new label name a version that is
+        not loaded yet."""
         self._load = load
         self._labels_before_versions = labels_before_versions
         self._models: dict[str, model_server_config_pb2.ModelConfig] = {}
@@ -109,6 +110,14 @@ class Catalogue:
                 raise not_found(f"Could not find any versions of model {spec.name}")
             return [_status(n, versions[n]) for n in sorted(versions, reverse=True) if number in (None, n)]
 
+    def lists(self, name: str) -> bool:
+        return name in self._models
+
+    def loaded(self) -> list[tuple[str, int]]:
+        """Model and number of every version that answers."""
+        with self._lock:
+            return [(name, number) for name in sorted(self._versions) for number in sorted(self._available(name))]
+
     def _asked_version(self, spec: model_pb2.ModelSpec) -> int | None:
         if not spec.name:
             raise invalid("ModelSpec has no name specified.")
@@ -165,7 +174,7 @@ class Catalogue:
             self._versions.setdefault(name, {})[number] = version
         log.info("loading %s version %d from %s", name, number, path)
         try:
-            servable = self._load(path)
+            servable = self._load(name, number, path)
         except ServingError as error:
             log.error("%s version %d cannot be served: %s: %s", name, number, error.code.name, error)
             with self._lock:

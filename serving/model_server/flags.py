@@ -1,4 +1,4 @@
-"""The command line: TensorFlow Serving's flags by their own names, and `--host`. An unknown flag is refused."""
+"""The command line: TensorFlow Serving's flags by their own names, `--host` and `--verification_key_file`. An unknown flag is refused."""
 
 import argparse
 import os
@@ -28,6 +28,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--model_base_path", help="folder of the one model's versions, without --model_config_file")
     add("--file_system_poll_wait_seconds", type=float, default=1, help="look for new versions this often; 0 is only once")
     add("--allow_version_labels_for_unavailable_models", type=_boolean, default=False, nargs="?", const=True)
+    add("--enable_batching", type=_boolean, default=False, nargs="?", const=True, help="merge requests that wait into one run")
+    add("--batching_parameters_file", help="text proto of BatchingParameters")
+    add("--monitoring_config_file", help="text proto of MonitoringConfig: Prometheus metrics on the REST port")
+    add("--verification_key_file", help="public key: serve only versions signed by its owner (TensorFlow Serving has no such flag)")
     add("--grpc_max_threads", type=int, default=4 * (os.cpu_count() or 1), help="requests that run at once")
     add("--tensorflow_intra_op_parallelism", type=int, default=1, help="threads of one operation; 0 is one per core")
     # A request's operations run one after the other in the request's own thread: for small models that beats handing them to a pool.
@@ -37,4 +41,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("give either --model_config_file or --model_base_path (with --model_name)")
     if flags.grpc_max_threads < 1:
         parser.error(f"--grpc_max_threads must be at least 1, received {flags.grpc_max_threads}")
+    if flags.batching_parameters_file and not flags.enable_batching:
+        parser.error("--batching_parameters_file needs --enable_batching")
+    if flags.monitoring_config_file and not flags.rest_api_port:
+        parser.error("--monitoring_config_file needs --rest_api_port, where the metrics are shown")
     return flags

@@ -8,7 +8,7 @@ import numpy as np
 
 from serving.model_server.errors import invalid
 from serving.model_server.signature import Signature
-from serving.wire import DTYPES, STRING, dtype_name
+from serving.portrait_client.wire import DTYPES, STRING, dtype_name
 
 _KINDS = {"f": "iuf", "i": "iu", "u": "iu", "b": "b"}  # kinds of JSON values that each kind of dtype takes
 

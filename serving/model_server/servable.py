@@ -15,9 +15,9 @@ from tensorflow.core.protobuf import config_pb2, fingerprint_pb2, meta_graph_pb2
 from tensorflow.python.saved_model.pywrap_saved_model import fingerprinting  # no public name computes a fingerprint
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from serving import wire
 from serving.model_server.errors import BY_NUMBER, ServingError, invalid
 from serving.model_server.signature import Signature
+from serving.portrait_client import wire
 from training.signatures import SIGNATURE, WARMUP_FILE
 
 MAX_WARMUP_RECORDS = 1000
@@ -63,24 +63,18 @@ class Servable:
             raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
         return self._signatures[name]
 
-    def predict(self, request: predict_pb2.PredictRequest) -> dict[str, np.ndarray]:
-        """Outputs by name for a PredictRequest, whoever its model_spec names."""
-        inputs = {}
-        for name, tensor in request.inputs.items():
-            try:
-                inputs[name] = wire.read_array(tensor)
-            except (ValueError, OverflowError) as error:
-                raise invalid(f"tensor parsing error: {name}: {error}") from None
-        return self.run(request.model_spec.signature_name or SIGNATURE, inputs, request.output_filter)
-
     def run(self, signature_name: str, inputs: dict[str, np.ndarray], output_filter: Iterable[str] = ()) -> dict[str, np.ndarray]:
         """Run one signature: `inputs` by name (strings as object arrays of bytes), the outputs in `output_filter` (empty: all)."""
         signature = self.signature(signature_name)
         signature.check_inputs(inputs)
-        wanted = signature.wanted_outputs(output_filter)
+        return self.call(signature_name, inputs, signature.wanted_outputs(output_filter))
+
+    def call(self, signature_name: str, inputs: dict[str, np.ndarray], wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """`run` for inputs and outputs that were checked before."""
+        names = self._signatures[signature_name].inputs
         call = self._callables.get((signature_name, wanted)) or self._prepare(signature_name, wanted)
         try:
-            return dict(zip(wanted, call(*[inputs[name] for name in signature.inputs]), strict=True))
+            return dict(zip(wanted, call(*[inputs[name] for name in names]), strict=True))
         except (tf.errors.OpError, ValueError, TypeError) as error:
             raise _as_serving_error(error) from None
 
@@ -100,7 +94,19 @@ class Servable:
             log = prediction_log_pb2.PredictionLog.FromString(record)
             if log.WhichOneof("log_type") != "predict_log":
                 raise ServingError(grpc.StatusCode.UNIMPLEMENTED, f"Unsupported log_type for warmup: {log.WhichOneof('log_type')}")
-            self.predict(log.predict_log.request)
+            request = log.predict_log.request
+            self.run(request.model_spec.signature_name or SIGNATURE, read_inputs(request), request.output_filter)
+
+
+def read_inputs(request: predict_pb2.PredictRequest) -> dict[str, np.ndarray]:
+    """The arrays in a PredictRequest by name. ServingError(INVALID_ARGUMENT) names the one that cannot be read."""
+    inputs = {}
+    for name, tensor in request.inputs.items():
+        try:
+            inputs[name] = wire.read_array(tensor)
+        except (ValueError, OverflowError) as error:
+            raise invalid(f"tensor parsing error: {name}: {error}") from None
+    return inputs
 
 
 def _check_fingerprint(path: Path) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving import wire
 from serving.model_server.errors import invalid
+from serving.portrait_client import wire
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Signature:
     def __init__(self, proto: meta_graph_pb2.SignatureDef) -> None:
         self.inputs = {}
         for name, info in sorted(proto.inputs.items()):
-            shape = info.tensor_shape
-            self.inputs[name] = Input(info.name, info.dtype, None if shape.unknown_rank else tuple(dim.size for dim in shape.dim))
+            self.inputs[name] = Input(info.name, info.dtype, _dims(info))
         self.outputs = {name: info.name for name, info in sorted(proto.outputs.items())}
+        self.output_dims = {name: _dims(info) for name, info in proto.outputs.items()}
 
     def check_inputs(self, arrays: dict[str, np.ndarray]) -> None:
         """ServingError(INVALID_ARGUMENT) names the first input that is missing, unknown, of another dtype or shape."""
@@ -65,3 +65,7 @@ class Signature:
             if name in asked[:position]:
                 raise invalid(f"duplicate output tensor alias: {name}")
         return tuple(sorted(asked)) or tuple(self.outputs)
+
+
+def _dims(info: meta_graph_pb2.TensorInfo) -> tuple[int, ...] | None:
+    return None if info.tensor_shape.unknown_rank else tuple(dim.size for dim in info.tensor_shape.dim)

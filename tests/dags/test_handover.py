@@ -1,7 +1,7 @@
 """What one run hands to the next, and how tasks end early."""
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from dags import assets, deploy, features, ingest
+from dags import assets, deploy, features, ingest, release
 from dags.failures import at_once, skipping
 from quality.load import load_window
 from tests.quality.delivery import DAY, NEXT_DAY, row, write_day
@@ -98,6 +98,53 @@ def test_what_is_not_published_says_why(house: Path, monkeypatch: pytest.MonkeyP
     publish = deploy.deploy().task_dict["publish"].python_callable
     with pytest.raises(AirflowSkipException, match=reason):
         publish(model)
+
+
+def test_a_candidate_that_broke_a_rule_of_the_release_is_skipped_with_the_reason(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from serving import release_steps
+    from serving.release import ReleaseRefused
+
+    def refuse(model: str, folder: Path) -> tuple[int, str]:
+        raise ReleaseRefused(f"{model} version 4 was rolled back before any user saw it: y is the same in all 40 answers")
+
+    (house / "candidates" / "portrait" / "r1").mkdir(parents=True)
+    (house / "candidates" / "portrait" / "r1" / "verdict.json").write_text('{"promoted": true, "reason": "better"}')
+    handed = {"source": "shop", "start": "2024-01-01", "end": "2024-04-01", "candidates": ["portrait/r1"]}
+    monkeypatch.setattr(deploy, "get_current_context", lambda: context({}, handed))
+    monkeypatch.setattr(release_steps, "publish", refuse)
+    with pytest.raises(AirflowSkipException, match="portrait version 4 was rolled back before any user saw it: y is the same"):
+        deploy.deploy().task_dict["publish"].python_callable("portrait")
+
+
+def test_only_versions_on_trial_are_released() -> None:
+    published = [{"model": "portrait", "version": 1, "label": "stable"}, {"model": "uplift", "version": 3, "label": "canary"}]
+    on_trial = deploy.deploy().task_dict["on_trial"].python_callable
+    assert on_trial(published) == [{"model": "uplift", "version": 3}]
+    assert on_trial(None) == []
+
+
+def test_who_says_nothing_lets_the_rules_decide_and_a_broken_rule_ends_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    from serving import release_steps
+
+    tasks = release.release().task_dict
+    assert (tasks["decide"].options, tasks["decide"].defaults) == (["Follow the rules", "Promote", "Roll back"], ["Follow the rules"])
+    assert tasks["decide"].response_timeout == timedelta(minutes=60)
+    asked: list[tuple] = []
+    monkeypatch.setattr(release_steps, "act", lambda *given: asked.append(given) or "done")
+    for choice, user in (("Follow the rules", None), ("Promote", {"id": "1", "name": "ann"}), ("Roll back", {"id": "1", "name": "ann"})):
+        tasks["act"].python_callable("uplift", {"chosen_options": [choice], "responded_by_user": user})
+    assert asked == [
+        ("uplift", None, "nobody said: Follow the rules"),
+        ("uplift", True, "ann said: Promote"),
+        ("uplift", False, "ann said: Roll back"),
+    ]
+
+    def broken(model: str) -> None:
+        raise release_steps.RolledBack(f"{model} version 3 was rolled back: 5 of 40 recorded requests failed")
+
+    monkeypatch.setattr(release_steps, "watch", broken)
+    with pytest.raises(AirflowSkipException, match="uplift version 3 was rolled back: 5 of 40"):
+        tasks["watch"].python_callable("uplift")
 
 
 def test_a_delivery_that_is_not_asked_for_leaves_the_landing_files_as_they_are(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from settings import ROOT
 
-DAGS = ("ingest", "features", "train", "deploy", "campaign", "score", "renew")
+DAGS = ("ingest", "features", "train", "deploy", "release", "campaign", "score", "renew")
 HEAVY = ("tensorflow", "keras", "feast", "great_expectations", "pandas", "duckdb", "mlflow", "dbt", "pyarrow", "numpy")
 
 LOOK = """
@@ -96,7 +96,7 @@ def test_every_field_of_the_form_is_described(name: str, look: dict[str, Any]) -
 
 @pytest.mark.parametrize("name", DAGS)
 def test_no_dag_follows_a_plain_asset_and_only_renewal_follows_a_clock(name: str, look: dict[str, Any]) -> None:
-    others = {"ingest": "PartitionedAtRuntime", "renew": "CronDataIntervalTimetable"}
+    others = {"ingest": "PartitionedAtRuntime", "renew": "CronDataIntervalTimetable", "release": "NullTimetable"}  # deploy starts release
     assert look["facts"][name]["schedule"] == others.get(name, "PartitionedAssetTimetable")
 
 

@@ -21,6 +21,7 @@ KEYS = {
     "next_purchase_labels": ("user_id", "label_at"),
     "campaign_outcomes": ("campaign_id", "user_id"),
     "category_days": ("day_at", "top_category"),
+    "decision_outcomes": ("decision_id",),
 }
 Mart = dict[tuple, Row]
 

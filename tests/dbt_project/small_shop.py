@@ -41,6 +41,23 @@ def portrait(at: str, version: str) -> Row:
     return {"user_id": "u1", "as_of": day(at), "model_version": version, "vector": [0.5, -0.5], "portrait": '{"segment": "quiet"}'}
 
 
+def decision(decision_id: str, user_id: str | None, subject: str, at: str, **more: Any) -> Row:
+    """One decision of the recommender, shown first."""
+    return {
+        "decision_id": decision_id,
+        "decided_at": datetime.fromisoformat(f"2024-{at}"),
+        "user_id": user_id,
+        "kind": "recommendation",
+        "subject": subject,
+        "rank": 1,
+        "propensity": 0.5,
+        "arm": "stable",
+        "model": "recommender",
+        "model_version": "1",
+        "features_at": datetime.fromisoformat(f"2024-{at}"),
+    } | more
+
+
 def _by_hand() -> Deliveries:
     e2 = event("e2", "u1", "i2", "view", "01-01 10:10")
     return {
@@ -60,6 +77,14 @@ def _by_hand() -> Deliveries:
             ],
             "events": [event("e1", "u1", "i1", "purchase", "01-01 10:00", 5.0, quantity=2.0), e2],
             "portraits": [portrait("01-01", "1")],
+            "decisions": [
+                decision("a.1", "u1", "i2", "01-01 10:10"),
+                decision("a.2", "u1", "i1", "01-01 09:59", rank=2),
+                decision("a.3", "u1", "i9", "01-01 10:10", rank=None),
+                decision("b.1", None, "i2", "01-01 10:10"),
+                decision("o.1", "u1", "mail", "01-01 00:00", kind="offer", model="uplift"),
+                decision("o.2", "u1", "coupon", "01-01 00:00", kind="offer", model="uplift"),
+            ],
             "campaign_exposures": [
                 {
                     "campaign_id": "c1",
@@ -75,7 +100,8 @@ def _by_hand() -> Deliveries:
             "events": [event("e6", None, "i2", "purchase", "01-02 08:00", 9.0), event("e7", "u2", "i9", "view", "01-02 08:00")]
         },
         date(2024, 1, 5): {
-            "events": [event("e3", "u1", "i1", "return", "01-05 09:00", 5.0), event("e5", "u1", "i2", "purchase", "01-05 09:30", 3.0)]
+            "events": [event("e3", "u1", "i1", "return", "01-05 09:00", 5.0), event("e5", "u1", "i2", "purchase", "01-05 09:30", 3.0)],
+            "decisions": [decision("c.1", "u1", "i2", "01-05 09:30")],
         },
         date(2024, 1, 6): {"events": [event("e4", "u1", "i2", "purchase", "01-03 12:00", 7.0)]},  # three days late
         date(2024, 1, 7): {"events": [e2]},  # delivered twice
@@ -95,7 +121,15 @@ def _by_hand() -> Deliveries:
                 }
             ],
         },
-        LAST: {"events": [event("e8", "u3", "i1", "view", "02-10 12:00")], "portraits": [portrait("02-09", "2"), portrait("02-10", "2")]},
+        LAST: {
+            "events": [event("e8", "u3", "i1", "view", "02-10 12:00")],
+            "portraits": [portrait("02-09", "2"), portrait("02-10", "2")],
+            "decisions": [
+                decision("d.1", "u3", "i1", "02-09 00:00"),
+                decision("d.2", "u3", "i1", "02-10 00:00"),
+                decision("d.3", "u3", "i1", "02-10 12:00"),
+            ],
+        },
     }
 
 
@@ -124,6 +158,15 @@ def _at_random(seed: int) -> Deliveries:
         if draw.random() < 0.15:
             changed = row | draw.choice(({"unit_price": 2.5}, {"user_id": "r5"}, {"item_id": "j4"}, {"event_type": "view"}))
             deliver(changed, known + draw.randrange(1, 9))
+    for number in range(120):
+        decided, name = draw.randrange(last + 1), f"r{number:03}.1"
+        at = f"{FIRST + timedelta(days=decided)} {draw.randrange(9, 12):02}:10:00"[5:]
+        row = decision(
+            name, f"r{draw.randrange(6)}", f"j{draw.randrange(5)}", at, score=draw.random(), arm=draw.choice(("canary", "stable"))
+        )
+        known = [ds for ds in (decided, decided + draw.choice((0, 1, 5))) if ds <= last]
+        for ds in dict.fromkeys(known):
+            deliveries[FIRST + timedelta(days=ds)]["decisions"].append(row | {"rank": 1 + draw.randrange(2)})
     for item in range(5):
         for number in range(0, last, 1 + 9 * item):
             price = None if item < 3 else float(item + number % 2)

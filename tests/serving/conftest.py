@@ -67,6 +67,10 @@ def server(exported: dict[int, Path], tmp_path_factory: pytest.TempPathFactory) 
     command = [sys.executable, "-m", "serving.model_server", f"--port={port}", f"--rest_api_port={rest_port}"]
     command += [f"--model_config_file={folder / 'models.config'}", "--model_config_file_poll_wait_seconds=0.2"]
     command += ["--file_system_poll_wait_seconds=0.2", "--allow_version_labels_for_unavailable_models=true"]
+    (folder / "batching.config").write_text("num_batch_threads { value: 2 }\npad_variable_length_inputs: true\n")
+    (folder / "monitoring.config").write_text('prometheus_config { enable: true path: "/metrics" }')
+    command += ["--enable_batching", f"--batching_parameters_file={folder / 'batching.config'}"]
+    command += [f"--monitoring_config_file={folder / 'monitoring.config'}"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
     under_test = ServerUnderTest(f"127.0.0.1:{port}", f"127.0.0.1:{rest_port}", folder, process)

@@ -1,13 +1,17 @@
 """A shop front on hand-written rows and a model that answers by a rule, for tests of the consumers alone."""
 
+import math
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from serving.errors import NotServed
-from serving.shop_front import ItemCard, Popular
+from serving.item_table import ItemCard, ItemTable, table_of
+from serving.rules import Rules
+from training.signatures import EXPLAIN, SIGNATURE
 
 AS_OF = datetime(2024, 3, 1)  # noqa: DTZ001
 
@@ -16,6 +20,7 @@ class Answer(dict):
     """Outputs by name, and the version that gave them."""
 
     version = 3
+    label = None
 
 
 class FakeFront:
@@ -26,6 +31,10 @@ class FakeFront:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.spend_uplift = np.array([[4.0, 1.0]])
         self.features = SimpleNamespace(read=lambda service, ids: [self.user_row(service, i) for i in ids])
+        self.rules_in_force = Rules(had={"purchase": math.inf, "rate": math.inf})
+        self.vectors: dict[str, list[float]] = {}
+        self.scores = {item: float(len(ranking) - place) for place, item in enumerate(ranking)}
+        self._table: ItemTable | None = None
         self.settings: Any = SimpleNamespace(host="127.0.0.1", airflow_port=1, mlflow_port=2)
 
     def clock(self) -> datetime:
@@ -37,8 +46,20 @@ class FakeFront:
     def cards(self, item_ids: list[str]) -> list[ItemCard]:
         return [self.items[item_id] for item_id in item_ids]
 
-    def popular(self) -> Popular:
-        return Popular(AS_OF, tuple(sorted(self.items)))
+    def item_table(self) -> ItemTable:
+        """The items, popular in the order of their ids, with their `vectors`."""
+        if self._table is None:
+            columns = {name: [getattr(card, name) for card in self.items.values()] for name in ItemCard.__dataclass_fields__}
+            frame = pd.DataFrame({**columns, "purchases_30d": 0, "events_30d": 0, "events_total": 0})
+            vectors = pd.DataFrame({"item_id": list(self.vectors), "text_vector": list(self.vectors.values()), "text_version": "v1"})
+            self._table = table_of(AS_OF, frame, vectors)
+        return self._table
+
+    def rules(self) -> Rules:
+        return self.rules_in_force
+
+    def nearest(self, model: str, user_id: str | None = None) -> None:
+        return None
 
     def extra_inputs(self, model: str, inputs: dict[str, Any]) -> dict[str, Any]:
         return {"x_channel": SimpleNamespace(dtype="string"), "x_recency": SimpleNamespace(dtype="float32")}
@@ -46,14 +67,27 @@ class FakeFront:
     def offer_costs(self) -> dict[str, float]:
         return {"coupon": 0.5}
 
-    def predict(self, model: str, inputs: dict[str, Any]) -> Answer:
+    def predict(self, model: str, inputs: dict[str, Any], *, signature: str = SIGNATURE, **chosen: Any) -> Answer:
         self.asked.append((model, inputs))
+        self.chosen = chosen | {"signature": signature}
         if self.away:
             raise NotServed(self.away)
+        if signature == EXPLAIN:  # the oldest event is behind everything
+            shape = (1, inputs["item_ids"].shape[1], 2)
+            drivers = {name: np.full(shape, "", object) for name in ("driver_item_ids", "driver_types")}
+            drivers |= {"driver_times_us": np.zeros(shape, np.int64), "driver_effects": np.zeros(shape, np.float32)}
+            for history, driver in (
+                ("event_item_ids", "driver_item_ids"),
+                ("event_types", "driver_types"),
+                ("event_times_us", "driver_times_us"),
+            ):
+                drivers[driver][:, :, 0] = inputs[history][0, 0]
+            drivers["driver_effects"][:, :, 0] = 0.5
+            return Answer(drivers)
         if model == "recommender":
             left = [item for item in self.ranking if item not in set(inputs["exclude_item_ids"][0])]
             top = (left + [""] * 300)[: int(inputs["k"][0])]
-            scores = [float(len(self.ranking) - self.ranking.index(item)) if item else -np.inf for item in top]
+            scores = [self.scores[item] if item else -np.inf for item in top]
             return Answer(item_ids=np.array([[t.encode() for t in top]], dtype=object), scores=np.array([scores]))
         batch = len(inputs["as_of_us"])
         if model == "portrait":

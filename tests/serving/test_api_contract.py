@@ -43,9 +43,7 @@ def api(house: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PORTRAIT_API_BURST", "1000000")
     get_settings.cache_clear()
     keys.make_secrets(get_settings())
-    place = SimpleNamespace(rank=1, card=front.items["b"], similarity=None)
-    alike = SimpleNamespace(items=[place], source="popularity", note="no vectors", vector_version=None, as_of=front.clock())
-    app = create_app(similar=lambda item_id, k: alike, decisions=lambda id: [])
+    app = create_app(decisions=lambda id: [])
     return schemathesis.openapi.from_asgi("/openapi.json", app, headers=sent())
 
 

@@ -1,16 +1,13 @@
 """The consumers on hand-written rows: what is asked of the models, which rules hold, and what is said when something is missing."""
 
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from serving import offers, portraits, shop_front
-from serving.errors import BadRequest, NotServed, UnknownUser
+from serving import offers, portraits
+from serving.errors import BadRequest, UnknownUser
 from serving.model_inputs import history_inputs, to_us, user_inputs
-from serving.recommend import recommend
 from serving.shop_front import ItemCard
 from tests.serving.fakes import AS_OF, FakeFront
 from training.signatures import USER_FEATURES
@@ -45,9 +42,9 @@ def test_histories_are_right_padded_to_the_longest_of_the_batch() -> None:
     assert inputs["as_of_us"].tolist() == [1_709_251_200_000_000] * 3
 
 
-def test_a_user_with_events_after_the_clock_is_asked_about_as_of_the_newest_of_them() -> None:
+def test_a_user_with_events_after_the_clock_is_asked_about_just_after_the_newest_since_models_read_what_was_before() -> None:
     live = row(["a", "b"], ["view", "cart"]) | {"event_times_us": np.array([1_709_251_200_000_001, 1_709_251_299_000_000])}
-    assert history_inputs([live, {}], AS_OF)["as_of_us"].tolist() == [1_709_251_299_000_000, 1_709_251_200_000_000]
+    assert history_inputs([live, {}], AS_OF)["as_of_us"].tolist() == [1_709_251_299_000_001, 1_709_251_200_000_000]
 
 
 def test_unknown_numbers_are_nan_and_known_ones_pass_unchanged() -> None:
@@ -56,47 +53,6 @@ def test_unknown_numbers_are_nan_and_known_ones_pass_unchanged() -> None:
     np.testing.assert_array_equal(inputs["events_7d"], [3, np.nan])
     np.testing.assert_array_equal(inputs["spend_30d"], [np.nan, 7.5])
     assert inputs["spend_30d"].dtype == np.float32
-
-
-def test_bought_and_out_of_stock_items_are_not_recommended(shop: FakeFront) -> None:
-    answer = recommend("ann", 3, shop=shop)
-    assert [place.card.item_id for place in answer.items] == ["f", "e", "c"]
-    assert [place.rank for place in answer.items] == [1, 2, 3]
-    assert (answer.source, answer.model_version, answer.note) == ("model", 3, None)
-    assert shop.asked[0][1]["exclude_item_ids"].tolist() == [["b"]]
-
-
-def test_a_list_is_shorter_than_k_only_when_the_catalogue_ends(shop: FakeFront) -> None:
-    assert [place.card.item_id for place in recommend("ann", 50, shop=shop).items] == ["f", "e", "c", "a"]
-
-
-def test_more_is_asked_while_stock_rules_leave_too_few() -> None:
-    items = {f"i{n:03}": card(f"i{n:03}", in_stock=n >= 40) for n in range(60)}
-    shop = FakeFront({"ann": row(["x"], ["view"])}, items, ranking=sorted(items))
-    answer = recommend("ann", 5, shop=shop)
-    assert [place.card.item_id for place in answer.items] == [f"i{n:03}" for n in range(40, 45)]
-    assert len(shop.asked) > 1
-
-
-def test_an_unknown_user_gets_popular_items_and_is_told_so(shop: FakeFront) -> None:
-    for user in ("nobody", "bob"):
-        answer = recommend(user, 3, shop=shop)
-        assert [place.card.item_id for place in answer.items] == ["a", "b", "c"]
-        assert answer.source == "popularity"
-        assert answer.note == "no history of this user is known: popular items instead"
-
-
-def test_when_the_model_is_away_popular_items_come_with_the_reason(shop: FakeFront) -> None:
-    shop.away = "The model server does not answer."
-    answer = recommend("ann", 3, shop=shop)
-    assert [place.card.item_id for place in answer.items] == ["a", "c", "e"]
-    assert answer.note == "popular items instead: The model server does not answer."
-
-
-@pytest.mark.parametrize("k", [0, -1, 201])
-def test_k_outside_its_range_is_refused(shop: FakeFront, k: int) -> None:
-    with pytest.raises(BadRequest, match=rf"`k` must be from 1 to 200. Received {k}."):
-        recommend("ann", k, shop=shop)
 
 
 def test_offers_are_ranked_by_margin_times_spend_less_cost(shop: FakeFront) -> None:
@@ -141,40 +97,3 @@ def test_trait_epoch_and_recent_events_are_newest_first(shop: FakeFront) -> None
 def test_a_campaign_that_breaks_a_rule_is_refused(field: str, value: object, message: str) -> None:
     with pytest.raises(BadRequest, match=message):
         offers.CampaignRequest(**({"name": "spring", "budget": 1.0} | {field: value}))
-
-
-def test_item_cards_are_read_once_while_the_clock_is_fresh(shop: FakeFront, house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (house / "offline" / "user_features" / "day=2024-03-01").mkdir(parents=True)
-    (house / "offline" / "item_features" / "day=2024-03-02").mkdir(parents=True)
-    reads: list[list[str]] = []
-    monkeypatch.setattr(
-        shop_front, "OnlineFeatures", lambda: SimpleNamespace(read=lambda _, ids: reads.append(ids) or [{"title": i} for i in ids])
-    )
-    front = shop_front.ShopFront()
-    assert front.clock().isoformat() == "2024-03-02T00:00:00"
-    assert [card.title for card in front.cards(["b", "a", "b"])] == ["b", "a", "b"]
-    front.cards(["a", "c"])
-    assert reads == [["b", "a"], ["c"]]
-    monkeypatch.setattr(shop_front, "FRESH_SECONDS", -1.0)
-    front._fresh_until = 0.0
-    front.clock()
-    front.cards(["a"])
-    assert reads[-1] == ["a"]
-
-
-def test_without_published_features_the_way_out_is_named(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shop_front, "OnlineFeatures", lambda: None)
-    with pytest.raises(NotServed, match=r"No features are published yet. Run the `ingest` DAG"):
-        shop_front.ShopFront().clock()
-
-
-def test_why_a_model_is_not_served_is_the_skip_else_the_verdict_else_the_way_out(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shop_front, "OnlineFeatures", lambda: None)
-    front = shop_front.ShopFront()
-    run = house / "candidates" / "recommender" / "run"
-    run.mkdir(parents=True)
-    assert front._why_missing("recommender") == "none was published. Run the `train` DAG, then `deploy`."
-    (run / "verdict.json").write_text('{"promoted": false, "reason": "NDCG@10 .1 is not above popularity .2."}')
-    assert front._why_missing("recommender") == "the gate did not let its candidate through. NDCG@10 .1 is not above popularity .2."
-    (run.parent / "skipped.json").write_text('{"reason": "no events"}')
-    assert front._why_missing("recommender") == "no events"

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from serving import wire, wire_pb2
 from serving.model_client import DeadlineExceeded, InvalidRequest, ModelClient, ModelNotFound, ModelUnavailable, TensorSpec
+from serving.portrait_client import wire, wire_pb2
 from settings import ROOT
 
 

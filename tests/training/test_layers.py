@@ -1,10 +1,16 @@
 """The encoder's layers against numbers computed by hand or a second, naive way."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from settings import ROOT
 from training.hashing import buckets_of
 from training.layers import RESERVED
 
@@ -101,3 +107,12 @@ def test_numbers_are_standardised_logs_beside_whether_they_are_known():
     layer.adapt(np.array([[0.0, np.nan], [np.e - 1, np.nan]]))  # logs 0 and 1: mean .5, spread .5
     found = np.array(layer(np.array([[np.e - 1, 7.0], [np.nan, np.nan], [-(np.e - 1), 0.0]], np.float32)))
     np.testing.assert_allclose(found, [[1, np.log(8), 1, 1], [0, 0, 0, 0], [-3, 0, 1, 1]], atol=1e-5)
+
+
+def test_layers_and_losses_by_hand_hold_on_jax_too():
+    files = [str(Path(__file__)), str(Path(__file__).with_name("test_losses.py"))]
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    asked = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-k", "not on_jax_too", "-rA", *files]
+    done = subprocess.run(asked, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert done.stdout.count("\nPASSED ") >= 12

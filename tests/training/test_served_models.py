@@ -7,7 +7,17 @@ import pandas as pd
 import pytest
 
 from tests.training.conftest import HOUR_US, START_US, make_histories, walk
-from training.signatures import GOLDEN_FILE, PORTRAIT, PROVENANCE_FILE, RECOMMENDER, UPLIFT, USER_FEATURES, WARMUP_FILE
+from training.signatures import (
+    GOLDEN_FILE,
+    ITEM_IDS_FILE,
+    ITEM_VECTORS_FILE,
+    PORTRAIT,
+    PROVENANCE_FILE,
+    RECOMMENDER,
+    UPLIFT,
+    USER_FEATURES,
+    WARMUP_FILE,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +46,10 @@ def recommender(encoder, tmp_path_factory):
     served = Recommender(encoder)
     golden = with_rules(raw(make_histories({"a": walk(0, 3), "b": walk(1, 2), "c": []})))
     provenance = {"encoder_version": "e1", "seed": 3}
-    export_model(served, served.serve, RECOMMENDER, path, explain=served.explain, golden=golden, provenance=provenance)
+    export_model(
+        served, served.serve, RECOMMENDER, path, explain=served.explain, retrieve=served.retrieve, golden=golden, provenance=provenance
+    )
+    served.write_item_vectors(path, above=0)
     return path, SavedPredictor(path)
 
 
@@ -58,6 +71,30 @@ def declared(inputs, outputs) -> tuple[dict, dict]:
 def test_the_exported_recommender_has_the_declared_signature(recommender):
     assert signature_of(recommender[0]) == declared(RECOMMENDER.inputs, RECOMMENDER.outputs)
     assert signature_of(recommender[0], "explain") == declared(RECOMMENDER.explain_inputs, RECOMMENDER.explain_outputs)
+    assert signature_of(recommender[0], "retrieve") == declared(RECOMMENDER.retrieve_inputs, RECOMMENDER.retrieve_outputs)
+
+
+def test_item_vectors_and_what_is_recalled_give_the_served_scores_outside_the_model(recommender):
+    path, predict = recommender
+    inputs = raw(make_histories({"a": walk(0, 4), "b": walk(5, 6)}))
+    rows = np.load(path / ITEM_VECTORS_FILE)
+    item_ids = json.loads((path / ITEM_IDS_FILE).read_text())
+    found = predict.asked_by("retrieve")(inputs)
+    scores = found["vector"] @ rows.T
+    for user, (names, values) in enumerate(zip(found["recalled_item_ids"], found["recalled"], strict=True)):
+        recalled = {name: value for name, value in zip(names, values, strict=True) if name}
+        scores[user] += [recalled.get(item, 0.0) for item in item_ids]
+    answer = predict(with_rules(inputs, k=25))
+    for user in range(2):
+        by_id = dict(zip(item_ids, scores[user], strict=True))
+        np.testing.assert_allclose(answer["scores"][user], [by_id[item] for item in answer["item_ids"][user]], rtol=1e-4, atol=1e-4)
+
+
+def test_a_small_catalogue_keeps_no_vectors_beside_the_model(encoder, tmp_path):
+    from training.recommender import Recommender
+
+    Recommender(encoder).write_item_vectors(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_exported_recommender_scores_as_the_keras_network(recommender, encoder):
@@ -336,3 +373,16 @@ def test_an_arm_without_rows_is_refused_by_name():
     frame = pd.DataFrame({"treatment": ["mail", "mail"], "visited": [1.0, 0.0]})
     with pytest.raises(ValueError, match=r"Every arm must have rows\. Received none for \['control'\]; `treatment` holds \['mail'\]"):
         fit_uplift(frame, ["mail"], ["visited"], [], UpliftConfig(), seed=1)
+
+
+def test_the_champion_is_the_version_that_answers_users_and_not_the_highest_number(house):
+    from training.served import champion
+
+    assert champion("uplift") is None
+    for number in (1, 2, 10):
+        (house / "models" / "uplift" / str(number)).mkdir(parents=True)
+    assert champion("uplift") == (10, house / "models" / "uplift" / "10")
+    (house / "releases").mkdir()
+    for stable in (2, None):
+        (house / "releases" / "uplift.json").write_text(json.dumps({"stable": stable, "canary": 10}))
+        assert champion("uplift") == ((2, house / "models" / "uplift" / "2") if stable else None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from serving import wire_pb2
+from . import wire_pb2
 
 MAX_ELEMENTS = 1 << 26  # of a tensor sent as one value and a shape: a few bytes must not ask for terabytes
 

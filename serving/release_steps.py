@@ -1,0 +1,71 @@
+"""The steps of a release as the DAGs take them: each a call, whose report is for the task's log and for the person who decides."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from serving.release import ReleaseRefused, Releases
+from serving.release_rules import times
+from serving.release_state import CANARY, STABLE, read
+
+
+class RolledBack(Exception):
+    """A rule was broken, and the version on trial serves nobody any more; the message is the rule's reason."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A look at a version on trial: the comparison in words, and whether its time is over."""
+
+    version: int
+    text: str
+    is_over: bool
+
+
+def publish(model: str, candidate: Path) -> tuple[int, str]:
+    """Publish a candidate's folder, crown it where it is stable at once; version and label. ReleaseRefused where a rule is broken."""
+    introduced = Releases().introduce(model, candidate / "saved_model", candidate.name)
+    if introduced.comparison:
+        print(introduced.comparison.as_text())
+    if introduced.outcome == "refused":
+        raise ReleaseRefused(f"{model} version {introduced.version} was rolled back before any user saw it: {introduced.reason}")
+    if introduced.outcome != CANARY:
+        crown(model, candidate.name)
+    return introduced.version, CANARY if introduced.outcome == CANARY else STABLE
+
+
+def watch(model: str) -> Watched:
+    """Compare the version on trial once; raises RolledBack, done so, where a rule is broken."""
+    releases = Releases()
+    comparison, verdict = releases.compare(model)
+    if not verdict.passed:
+        print(comparison.as_text())
+        releases.roll_back(model, verdict.reason)
+        raise RolledBack(f"{model} version {comparison.canary.version} was rolled back: {verdict.reason}")
+    release = read(model)
+    began = datetime.fromisoformat(release.canary_since) if release and release.canary_since else datetime.now(UTC)
+    minutes = (datetime.now(UTC) - began).total_seconds() / 60
+    text = f"{comparison.as_text()}\n\nThe rules would promote it: {verdict.reason}."
+    return Watched(comparison.canary.version, text, minutes >= times()["watch_minutes"])
+
+
+def act(model: str, promoted: bool | None, reason: str) -> str:
+    """Promote the version on trial or roll it back, as a person said; None asks the rules. What was done, for the log."""
+    releases = Releases()
+    if promoted is None:
+        _, verdict = releases.compare(model)
+        promoted, reason = verdict.passed, verdict.reason
+    if not promoted:
+        release = releases.roll_back(model, reason)
+        return f"{model}: rolled back, version {release.stable} answers everybody ({reason})"
+    release = releases.promote(model, reason)
+    if run := release.runs.get(str(release.stable)):
+        crown(model, run)
+    return f"{model}: version {release.stable} answers everybody ({reason})"
+
+
+def crown(model: str, run: str) -> None:
+    """The registry's champion is the version that answers everybody."""
+    from training.registry import crown as crown_version
+
+    crown_version(model, run)
