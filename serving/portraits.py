@@ -83,14 +83,14 @@ def show(user_id: str, *, shop: ShopFront | None = None, recent: int = 10) -> Po
     known = {name: value for name, value in row.items() if name not in {*lists, "user_id", "features_at"}}
     inferred, note = None, None
     try:
-        inferred = _infer(shop, row, as_of)
+        inferred = _infer(shop, user_id, row, as_of)
     except NotServed as reason:
         note = str(reason)
     return Portrait(user_id, as_of, row.get("features_at"), known, recent_events(shop, row, recent), inferred, note)
 
 
-def _infer(shop: ShopFront, row: dict[str, Any], as_of: datetime) -> Inferred:
-    answer = shop.predict(PORTRAIT.name, history_inputs([row], as_of) | user_inputs([row]), user_id=row["user_id"])
+def _infer(shop: ShopFront, user_id: str, row: dict[str, Any], as_of: datetime) -> Inferred:
+    answer = shop.predict(PORTRAIT.name, history_inputs([row], as_of) | user_inputs([row]), user_id=user_id)
     traits = []
     choices = _texts(answer["trait_choices"][0])
     for index, name in enumerate(_texts(answer["trait_names"][0])):

@@ -69,7 +69,8 @@ async def authorised(
 
 def _check_names(request: Request) -> None:
     """A misspelt `as_of` must not answer about now."""
-    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    dependant = request.scope["route"].dependant
+    known = {parameter.alias for one in (dependant, *dependant.dependencies) for parameter in one.query_params}
     if unknown := sorted(set(request.query_params) - known):
         faults = [{"location": ["query", name], "message": "there is no such parameter"} for name in unknown]
         raise ProblemError(

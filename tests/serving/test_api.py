@@ -3,7 +3,6 @@
 import json
 import logging
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -137,7 +136,7 @@ def test_a_method_that_is_not_for_an_address_is_told_which_is(client: TestClient
 def test_what_nobody_foresaw_is_told_without_its_text_and_logged_without_values(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(user: str, k: int) -> None:
+    def broken(user: str, k: int, **_: Any) -> None:
         raise RuntimeError(f"secret of {user}")
 
     monkeypatch.setattr(v1, "recommend", broken)
@@ -151,7 +150,7 @@ def test_what_nobody_foresaw_is_told_without_its_text_and_logged_without_values(
 
 
 def test_a_model_server_that_is_too_slow_is_503(client: TestClient, front: FakeFront, monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(model: str, inputs: dict[str, Any]) -> None:
+    def slow(model: str, inputs: dict[str, Any], **_: Any) -> None:
         raise DeadlineExceeded("uplift at 127.0.0.1:8500 did not answer within 10 s.")
 
     monkeypatch.setattr(front, "predict", slow)
@@ -266,9 +265,8 @@ def test_an_id_with_a_slash_names_one_customer(client: TestClient) -> None:
 
 def test_recommendations_are_flat_items(client: TestClient) -> None:
     body = client.get("/v1/users/ann/recommendations", params={"k": 1}).json()
-    assert body["items"] == [
-        {"rank": 1, "item_id": "f", "title": "Title f", "category": "toys", "brand": None, "price": 2.5, "in_stock": True, "score": 4.0}
-    ]
+    card = {"item_id": "f", "title": "Title f", "category": "toys", "brand": None, "price": 2.5, "in_stock": True}
+    assert body["items"] == [{"rank": 1, **card, "score": 4.0, "reason": "ranked", "propensity": 1.0, "because": []}]
     assert (body["source"], body["model_version"]) == ("model", 3)
 
 
@@ -282,19 +280,10 @@ def test_changes_are_lines_with_then_and_now(client: TestClient) -> None:
     }
 
 
-def test_similar_items_and_decisions_have_an_address_where_the_house_has_them(front: FakeFront) -> None:
-    def similar(item_id: str, k: int) -> Any:
-        if item_id != "a":
-            raise UnknownItem(f"A question about an item needs one that the shop delivered. Received {item_id!r}.")
-        places = [SimpleNamespace(rank=rank, card=front.items[name], similarity=0.5) for rank, name in enumerate("bc"[:k], start=1)]
-        return SimpleNamespace(items=places, source="vectors", note=None, vector_version="v1", as_of=front.clock())
-
+def test_a_decision_is_found_by_its_id(front: FakeFront) -> None:
     row = dict.fromkeys(("user_id", "rank", "score", "propensity", "arm", "reason"))
     row |= {"decision_id": "l1.1", "kind": "recommendation", "subject": "f", "model": "recommender", "model_version": "3"}
     row |= {"decided_at": front.clock(), "features_at": front.clock()}
-    full = caller(app=create_app(similar=similar, decisions=lambda id: [row] if id == "l1" else []))
-    assert [item["item_id"] for item in full.get("/v1/items/a/similar?k=1").json()["items"]] == ["b"]
-    is_problem(full.get("/v1/items/z/similar"), 404, "unknown-item")
+    full = caller(app=create_app(decisions=lambda id: [row] if id == "l1" else []))
     assert full.get("/v1/decisions/l1").json()["rows"][0]["subject"] == "f"
     is_problem(full.get("/v1/decisions/l2"), 404, "unknown-decision")
-    is_problem(caller().get("/v1/items/a/similar"), 404, "not-found")

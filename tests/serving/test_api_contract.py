@@ -5,7 +5,6 @@ Slow: every event that is posted goes through the real road, into the house's la
 
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,7 +37,7 @@ KNOWN = ("ann", "bob")
 def api(house: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The document's operations, over hand-written customers."""
     furnish()
-    front = put(monkeypatch, shop())
+    put(monkeypatch, shop())
     monkeypatch.setattr(v1, "changes", lambda user, since, until: {"interests.toys": (0.5, None)})
     monkeypatch.setenv("PORTRAIT_API_BURST", "1000000")
     get_settings.cache_clear()
