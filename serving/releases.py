@@ -8,6 +8,7 @@ from typing import Any
 
 from serving.model_client import ModelError, ModelNotFound
 from serving.publish import LEDGER, published_versions
+from serving.release_state import Release, read
 from serving.shop_front import ShopFront
 from training.signatures import SERVED_MODELS
 
@@ -41,14 +42,23 @@ class Candidate:
 
 @dataclass(frozen=True)
 class ModelReleases:
-    """Everything of one model; `serving` is the newest version that answers, `refused` what the ledger says of numbers never served."""
+    """Everything of one model; `serving` is the stable version or, without a release, the newest that answers; `refused` says why numbers
+    were not published or were taken back."""
 
     model: str
+    release: Release | None
     serving: int | None
     versions: tuple[Version, ...]
     refused: dict[int, str]
     candidates: tuple[Candidate, ...]
     skipped: str | None
+
+    @property
+    def can_be_taken_back(self) -> bool:
+        """A version is on trial, or another was published before the one that is stable."""
+        stable = self.release.stable if self.release else self.serving
+        earlier = [one for one in self.versions if stable is not None and one.number < stable and one.number not in self.refused]
+        return bool(self.release and (self.release.canary is not None or earlier))
 
 
 def releases(shop: ShopFront) -> list[ModelReleases]:
@@ -75,13 +85,16 @@ def _of(shop: ShopFront, model: str) -> ModelReleases:
     base = settings.models_dir / model
     versions = [_version(base, number, states) for number in reversed(published_versions(model, models_dir=settings.models_dir))]
     ledger = json.loads((base / LEDGER).read_text()) if (base / LEDGER).exists() else {}
+    release = read(model, settings)
     refused = {int(number): entry["reason"] for number, entry in ledger.items() if entry.get("state") in ("failed", "refused")}
     runs = sorted(settings.candidates_dir.glob(f"{model}/*/verdict.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    refused |= {int(number): reason for number, reason in release.refused.items()} if release else {}
     skipped = settings.candidates_dir / model / "skipped.json"
     available = [number for number, state in (states or {}).items() if state == "AVAILABLE"]
     return ModelReleases(
         model,
-        max(available, default=None),
+        release,
+        release.stable if release and release.stable in available else None if release else max(available, default=None),
         tuple(versions),
         refused,
         tuple(_candidate(file) for file in runs[:SHOWN]),

@@ -25,6 +25,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "unknown-item": (404, "No item of that id is known"),
     "unknown-decision": (404, "No decision of that id is known"),
     "not-found": (404, "There is no such page"),
+    "release-refused": (409, "The release cannot be changed so"),
     "method-not-allowed": (405, "That method is not for this address"),
     "too-large": (413, "The request is too large"),
     "invalid-parameters": (422, "The request does not fit its description"),

@@ -74,7 +74,7 @@ def _portrait(request: Request, user: str, as_of: datetime | None) -> dict[str, 
     portrait = portraits.show(user)
     about |= {"portrait": portrait, "told_at": portrait.as_of}
     if about["may_recommend"]:
-        about["recommendations"] = recommend(user)
+        about["recommendations"] = recommend(user, reasons=True)
     if about["may_offer"]:
         about["offers"], about["offers_note"] = _or_reason(lambda: marketing.offers(user))
     return about

@@ -11,6 +11,8 @@ from quality.quarantine import stored_counts
 from serving.errors import ConsumerError
 from serving.http.decisions_route import FindDecisions, found
 from serving.http.problems import ProblemError, as_problem
+from serving.release import ReleaseRefused
+from serving.release_config import NotFollowed
 from serving.releases import releases
 from serving.segments import segments
 from serving.shop_front import front
@@ -18,7 +20,7 @@ from serving.web.render import page
 from serving.web.session import checked_form, may
 from settings import get_settings
 
-#: Takes a model back to the version before: `(model) -> the number that serves from now on`.
+#: Gives up a model's trial, or takes it back to the version before: `(model) -> the number that is stable from now on`.
 RollBack = Callable[[str], int]
 #: Gate results shown, newest window first.
 GATES = 40
@@ -51,22 +53,25 @@ def quality_page(request: Request) -> HTMLResponse:
     return page(request, "quality.html", gates=gates, counts=stored_counts())
 
 
-def releases_router(roll_back: RollBack | None) -> APIRouter:
-    """The page of model releases; with `roll_back`, a button for whoever may."""
+def releases_router(roll_back: RollBack) -> APIRouter:
+    """The page of model releases, with a button that calls `roll_back` for whoever may."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/releases", dependencies=[may("read:operations")])
     def releases_page(request: Request, done: str = "") -> HTMLResponse:
-        can = roll_back is not None and request.state.key.may("admin")
-        return page(request, "releases.html", models=releases(front()), can_roll_back=can, done=done[:60])
+        return page(request, "releases.html", models=releases(front()), can_roll_back=request.state.key.may("admin"), done=done[:60])
 
-    if roll_back is not None:
-
-        @router.post("/releases/rollback", dependencies=[may("admin"), Depends(checked_form)])
-        def take_back(model: Annotated[str, Form(max_length=60)]) -> RedirectResponse:
-            if model not in {one.model for one in releases(front())}:
-                raise ProblemError("bad-request", f"A model to take back must be one that is served. Received {model!r}.")
-            return RedirectResponse(f"/releases?done={model}+{roll_back(model)}", 303)
+    @router.post("/releases/rollback", dependencies=[may("admin"), Depends(checked_form)])
+    def take_back(model: Annotated[str, Form(max_length=60)]) -> RedirectResponse:
+        if model not in {one.model for one in releases(front())}:
+            raise ProblemError("bad-request", f"A model to take back must be one that is served. Received {model!r}.")
+        try:
+            number = roll_back(model)
+        except ReleaseRefused as refused:
+            raise ProblemError("release-refused", str(refused)) from refused
+        except NotFollowed as silent:
+            raise ProblemError("not-served", str(silent)) from silent
+        return RedirectResponse(f"/releases?done={model}+{number}", 303)
 
     return router
 

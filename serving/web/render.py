@@ -13,7 +13,7 @@ from serving.web.charts import share_bar
 from serving.web.session import form_token
 from settings import get_settings
 
-#: Pages in the navigation, where the app has them.
+#: Pages in the navigation.
 PAGES = {"customers": "/", "segments": "/segments", "releases": "/releases", "quality": "/quality", "decisions": "/decisions"}
 _environment = Environment(
     loader=FileSystemLoader(Path(__file__).parent.parent / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -30,7 +30,7 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
         language=language,
         other_languages=_other_languages(request, language),
         path=request.url.path,
-        pages=list(PAGES.items()),
+        pages=PAGES.items(),
         is_in=getattr(request.state, "key_id", None) is not None,
         form_token=form_token(request) if getattr(request.state, "key_id", None) else "",
         tools=_tools(),

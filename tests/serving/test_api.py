@@ -10,7 +10,6 @@ from fastapi.testclient import TestClient
 
 from serving import keys
 from serving.api import create_app
-from serving.errors import ConsumerError
 from serving.http import envelope, v1
 from serving.http.logs import JsonLines
 from serving.http.problems import KINDS
@@ -26,10 +25,6 @@ V1 = {
     "/v1/users/ann/offers": "read:offers",
     "/metrics": "read:operations",
 }
-
-
-class UnknownItem(ConsumerError):
-    """As the finder of similar items raises it."""
 
 
 @pytest.fixture
@@ -136,7 +131,7 @@ def test_a_method_that_is_not_for_an_address_is_told_which_is(client: TestClient
 def test_what_nobody_foresaw_is_told_without_its_text_and_logged_without_values(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(user: str, k: int, **_: Any) -> None:
+    def broken(user: str, *_: Any, **__: Any) -> None:
         raise RuntimeError(f"secret of {user}")
 
     monkeypatch.setattr(v1, "recommend", broken)
@@ -150,7 +145,7 @@ def test_what_nobody_foresaw_is_told_without_its_text_and_logged_without_values(
 
 
 def test_a_model_server_that_is_too_slow_is_503(client: TestClient, front: FakeFront, monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(model: str, inputs: dict[str, Any], **_: Any) -> None:
+    def slow(*_: Any, **__: Any) -> None:
         raise DeadlineExceeded("uplift at 127.0.0.1:8500 did not answer within 10 s.")
 
     monkeypatch.setattr(front, "predict", slow)
@@ -266,8 +261,11 @@ def test_an_id_with_a_slash_names_one_customer(client: TestClient) -> None:
 def test_recommendations_are_flat_items(client: TestClient) -> None:
     body = client.get("/v1/users/ann/recommendations", params={"k": 1}).json()
     card = {"item_id": "f", "title": "Title f", "category": "toys", "brand": None, "price": 2.5, "in_stock": True}
-    assert body["items"] == [{"rank": 1, **card, "score": 4.0, "reason": "ranked", "propensity": 1.0, "because": []}]
-    assert (body["source"], body["model_version"]) == ("model", 3)
+    assert body["items"] == [card | {"rank": 1, "score": 4.0, "reason": "ranked", "propensity": 1.0, "because": []}]
+    assert (body["source"], body["model_version"], body["stages"]) == ("model", 3, None)
+    told = client.get("/v1/users/ann/recommendations", params={"k": 1, "reasons": True, "debug": True}).json()
+    assert (told["items"][0]["because"][0]["item_id"], told["stages"][0]["name"]) == ("a", "retrieve")
+    assert client.get(f"/v1/decisions/{body['decision_id']}").json()["rows"][0]["subject"] == "f"
 
 
 def test_changes_are_lines_with_then_and_now(client: TestClient) -> None:
@@ -280,10 +278,19 @@ def test_changes_are_lines_with_then_and_now(client: TestClient) -> None:
     }
 
 
-def test_a_decision_is_found_by_its_id(front: FakeFront) -> None:
-    row = dict.fromkeys(("user_id", "rank", "score", "propensity", "arm", "reason"))
-    row |= {"decision_id": "l1.1", "kind": "recommendation", "subject": "f", "model": "recommender", "model_version": "3"}
-    row |= {"decided_at": front.clock(), "features_at": front.clock()}
-    full = caller(app=create_app(decisions=lambda id: [row] if id == "l1" else []))
-    assert full.get("/v1/decisions/l1").json()["rows"][0]["subject"] == "f"
-    is_problem(full.get("/v1/decisions/l2"), 404, "unknown-decision")
+def test_similar_items_are_flat_and_of_known_items_alone(client: TestClient, front: FakeFront) -> None:
+    front.vectors = {"a": [1.0, 0.0], "b": [0.6, 0.8], "c": [1.0, 0.0]}
+    body = client.get("/v1/items/a/similar", params={"k": 2}).json()
+    assert [(item["item_id"], round(item["similarity"], 3)) for item in body["items"]] == [("c", 1.0), ("b", 0.6)]
+    assert (body["source"], body["items"][0]["title"]) == ("vectors", "Title c")
+    is_problem(client.get("/v1/items/nothing/similar"), 404, "unknown-item")
+
+
+def test_a_decision_that_nobody_logged_is_unknown(client: TestClient) -> None:
+    is_problem(client.get("/v1/decisions/20240101-00000000000000-abc"), 404, "unknown-decision")
+
+
+def test_a_visit_of_nobody_known_gets_a_list_from_what_was_done_in_it(client: TestClient) -> None:
+    body = client.post("/v1/recommendations", json={"events": [{"item_id": "a", "event_type": "view"}], "k": 2}).json()
+    assert [item["item_id"] for item in body["items"]] == ["b", "f"] and body["user_id"] == ""
+    is_problem(client.post("/v1/recommendations", json={"events": [], "kk": 2}), 422, "invalid-parameters")

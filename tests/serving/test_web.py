@@ -11,6 +11,8 @@ from fastapi.testclient import TestClient
 from feature_repo.contract import mart
 from serving import keys
 from serving.api import create_app
+from serving.release import ReleaseRefused
+from serving.release_state import Release, write
 from serving.web import texts
 from serving.web.charts import interests_over_time, share_bar
 from serving.web.customer import KNOWN
@@ -126,6 +128,7 @@ def test_a_portrait_says_what_is_inferred_known_recommended_and_offered_and_sinc
         "+50.0",
         "Recommender, version 3",
         "Title f",
+        "because this customer viewed Title a",
         "Best: coupon",
         "+0.70",
         "spent, 90 days",
@@ -153,6 +156,7 @@ def test_what_a_visitor_or_a_shop_wrote_is_text(page: TestClient, front: FakeFro
     answer = page.get("/", params={"user": script})
     assert (answer.status_code, script in answer.text, "Nobody of that id is known" in answer.text) == (404, False, True)
     front.rows[script] = front.rows["ann"]
+    front._table = None
     front.items = {name: card.__class__(name, script, script, None, 1.0, True) for name, card in front.items.items()}
     shown = page.get("/", params={"user": script})
     assert shown.status_code == 200 and "&lt;script&gt;" in shown.text and script not in shown.text
@@ -238,19 +242,21 @@ def test_releases_show_versions_verdicts_and_reports(page: TestClient, house: Pa
 
 def test_a_model_is_taken_back_by_who_may_through_the_form_alone(front: FakeFront, house: Path) -> None:
     judged(house)
+    history = ({"at": "2024-03-01T10:00:00+00:00", "what": "first", "version": 2, "reason": "nothing was served"},)
+    write(Release("portrait", stable=3, refused={"9": "drifts by PSI 0.4"}, history=history), get_settings())
     taken: list[str] = []
 
     def roll_back(model: str) -> int:
+        if taken:
+            raise ReleaseRefused("Rolling back needs a version on trial or an earlier one. portrait has neither.")
         taken.append(model)
         return 2
 
     app = create_app(roll_back=roll_back)
     admin, reader = visitor(app=app), visitor("read:operations", app=app)
-    assert "Take back" not in reader.get("/releases").text
-    assert (
-        reader.post("/releases/rollback", data={"model": "portrait", "form_token": form_token(reader.get("/releases").text)}).status_code
-        == 403
-    )
+    seen = reader.get("/releases").text
+    assert "Take back" not in seen and "drifts by PSI 0.4" in seen and "nothing was served" in seen
+    assert reader.post("/releases/rollback", data={"model": "portrait", "form_token": form_token(seen)}).status_code == 403
     text = admin.get("/releases").text
     assert text.count("Take back to the version before") == 1
     assert admin.post("/releases/rollback", data={"model": "portrait"}).status_code == 403
@@ -259,6 +265,15 @@ def test_a_model_is_taken_back_by_who_may_through_the_form_alone(front: FakeFron
     assert admin.post("/releases/rollback", data={"model": "encoder", "form_token": token}).status_code == 400
     answer = admin.post("/releases/rollback", data={"model": "portrait", "form_token": token})
     assert (taken, answer.status_code, "Taken back: portrait 2" in answer.text) == (["portrait"], 200, True)
+    again = admin.post("/releases/rollback", data={"model": "portrait", "form_token": token})
+    assert (again.status_code, "needs a version on trial or an earlier one" in again.text) == (409, True)
+
+
+def test_a_trial_is_shown_with_its_share_and_can_be_given_up(front: FakeFront, house: Path) -> None:
+    judged(house)
+    write(Release("portrait", stable=2, canary=3, share=0.1, canary_since="2024-03-01T00:00:00"), get_settings())
+    text = visitor(app=create_app(roll_back=lambda model: 2)).get("/releases").text
+    assert "Version 3 on trial for 10\u202f% of the customers" in text and "Give up the trial" in text
 
 
 def test_quality_shows_what_is_broken_and_what_waits(page: TestClient, house: Path) -> None:
@@ -278,7 +293,7 @@ def test_quality_shows_what_is_broken_and_what_waits(page: TestClient, house: Pa
     assert "has_rows" not in text
 
 
-def test_decisions_are_looked_up_where_they_are_logged(front: FakeFront) -> None:
+def test_decisions_are_looked_up_by_the_id_that_an_answer_named(front: FakeFront) -> None:
     row = dict.fromkeys(("score", "arm"))
     row |= {"decision_id": "l1.1", "kind": "recommendation", "subject": "f", "model": "recommender", "model_version": "3", "user_id": "ann"}
     row |= {"decided_at": day("03-01"), "features_at": day("02-20"), "rank": 1, "propensity": 0.25, "reason": "because you bought b"}

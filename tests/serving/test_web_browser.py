@@ -18,6 +18,7 @@ import uvicorn
 
 from serving import keys
 from serving.api import create_app
+from serving.release_state import Release, write
 from settings import get_settings
 from tests.serving.web_client import day, furnish, put, shop
 
@@ -75,6 +76,8 @@ def _judged(house: Path) -> None:
     (run / "verdict.json").write_text(json.dumps({"promoted": False, "reason": "0.7 is not above 0.8.", "figures": {}}))
     for number in (2, 3):
         (house / "models" / "portrait" / str(number)).mkdir(parents=True)
+    history = ({"at": "2024-03-01T10:00:00+00:00", "what": "first", "version": 2, "reason": "nothing was served"},)
+    write(Release("portrait", stable=2, canary=3, share=0.1, history=history), get_settings())
     rule = {"table": "landing.events", "rule": "x_in_range", "passed": False, "count": 3, "detail": ""}
     window = {"stage": "landing", "start": "2024-01-01", "end": "2024-01-02", "passed": False, "rules": [rule], "skipped": {}}
     (house / "quality" / "results").mkdir(parents=True)
@@ -175,7 +178,7 @@ def test_without_a_script_a_day_is_chosen_by_the_date_field(browser: Any, addres
 def test_a_model_is_taken_back_by_its_button_and_the_way_out_leads_to_the_login(browser: Any, address: str) -> None:
     tab = opened(browser, address)
     tab.goto(f"{address}/releases")
-    tab.click("text=Take back to the version before")
+    tab.click("text=Give up the trial")
     tab.wait_for_url("**/releases?done=*")
     assert tab.locator("[role=status]").inner_text() == "Taken back: portrait 2"
     tab.click("text=Log out")

@@ -34,7 +34,8 @@ def shop() -> FakeFront:
     ann = history | {"events_total": 3, "spend_90d": 12.5, "events_30d": 3}
     bob: dict[str, Any] = {name: [] for name in history} | {"events_total": 0}
     items = {name: ItemCard(name, f"Title {name}", "toys", None, 2.5, name != "d") for name in "abcdef"}
-    made = FakeFront({"ann": ann, "bob": bob, "a/b": ann}, items, ranking=list("dbfeca"))
+    rows = {name: {"user_id": name, **row} for name, row in {"ann": ann, "bob": bob, "a/b": ann}.items()}
+    made = FakeFront(rows, items, ranking=list("dbfeca"))
     made.settings = get_settings()
     status = {3: SimpleNamespace(state="AVAILABLE")}
     made.models = SimpleNamespace(status=lambda model, timeout_s: status)  # type: ignore[attr-defined]
