@@ -61,7 +61,7 @@ def deploy() -> None:
         print(f"{model} version {version} is {label}: {verdict['reason']}")
         return {"model": model, "version": version, "label": label}
 
-    @task
+    @task(trigger_rule=TriggerRule.NONE_FAILED)
     def on_trial(published: Any) -> list[dict[str, Any]]:
         return [{name: one[name] for name in ("model", "version")} for one in published or () if one["label"] == "canary"]
 
