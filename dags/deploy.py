@@ -4,8 +4,7 @@
    place, and waited for until the server says AVAILABLE. Then recorded requests go to it and to the stable version. A first version that
    breaks no rule of `serving/release.toml` is stable at once; a later one may meet users. A candidate that its gate did not promote, or
    that broke a rule, is skipped with the reason, and what was served stays served.
-2. **on_trial**, **release** - starts the DAG `release` for each version that may meet users.
-3. **served** - tells the consumers' DAGs.
+2. **on_trial**, **release** - starts the DAG `release` for each such version. **served** - tells the consumers' DAGs.
 
 Follows `train`. Run alone, it needs `candidates`: folder names such as `recommender/<run>` from the house's `candidates/`.
 """
@@ -53,13 +52,16 @@ def deploy() -> None:
         from dags.failures import skipping
         from serving.release import ReleaseRefused
         from serving.release_steps import publish as publish_candidate
+        from training.registry import crown
 
         with skipping(ReleaseRefused):
             version, label = publish_candidate(model, folder)
+        if label == "stable":
+            crown(model, folder.name)
         print(f"{model} version {version} is {label}: {verdict['reason']}")
         return {"model": model, "version": version, "label": label}
 
-    @task
+    @task(trigger_rule=TriggerRule.NONE_FAILED)
     def on_trial(published: Any) -> list[dict[str, Any]]:
         return [{name: one[name] for name in ("model", "version")} for one in published or () if one["label"] == "canary"]
 

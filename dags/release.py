@@ -4,7 +4,7 @@
 2. **watch** - until its time is over it is compared with the stable version once a minute. The first rule that is broken rolls it back.
 3. **decide**, **act** - *Required Actions* of this run shows the comparison, and you may decide. Who says nothing lets the rules.
 
-The rules and the times are a file for people, `serving/release.toml`. By hand, this DAG tries out any published version.
+Rules and times stand in `serving/release.toml`, a file for people. By hand, any published version is tried out.
 """
 
 from __future__ import annotations
@@ -41,9 +41,7 @@ def release() -> None:
 
         chosen = get_current_context()["params"]
         with at_once(ReleaseRefused):
-            started = Releases().start(chosen["model"], chosen["version"], chosen["share"])
-        print(f"version {started.canary} answers {started.share:.0%} of the users, version {started.stable} the others")
-        return chosen["model"]
+            return Releases().start(chosen["model"], chosen["version"], chosen["share"]).model
 
     @task.sensor(poke_interval=60, mode="reschedule")
     def watch(model: str) -> PokeReturnValue:
@@ -52,7 +50,6 @@ def release() -> None:
 
         with skipping(RolledBack):
             seen = watch(model)
-        print(seen.text)
         return PokeReturnValue(seen.is_over, {"model": model, "version": seen.version, "text": seen.text})
 
     decide = HITLOperator(
@@ -65,11 +62,13 @@ def release() -> None:
     )
 
     @task
-    def act(model: str, answer: Any) -> str:
+    def act(model: str, answer: Any) -> None:
         from serving.release_steps import act
+        from training.registry import crown
 
         choice, user = answer["chosen_options"][0], answer["responded_by_user"] or {"name": "nobody"}
-        return act(model, {PROMOTE: True, ROLL_BACK: False}.get(choice), f"{user['name']} said: {choice}")
+        if run := act(model, {PROMOTE: True, ROLL_BACK: False}.get(choice), f"{user['name']} said: {choice}"):
+            crown(model, run)
 
     model: Any = try_out()
     watch(model) >> decide

@@ -17,6 +17,8 @@ BUDGET_SECONDS = 30.0
 #: A request that takes longer has failed.
 TIMEOUT_SECONDS = 5.0
 TOP = 10
+#: Distributions of fewer numbers are not compared: their PSI is mostly chance.
+MIN_NUMBERS = 30
 
 #: Where the signatures say that NaN means something, and where minus infinity does.
 MAY_BE_NAN = frozenset({"expected_spend_90d", "interest_shares_30d_ago", "interest_changes", "interest_break_evidence"})
@@ -140,7 +142,7 @@ def mirror(
     psis, kss = {}, {}
     for name in _float_outputs([own for own, _ in both]):
         own, other = (_finite([pair[place][name] for pair in both if name in pair[place]]) for place in (0, 1))
-        if len(own) and len(other):
+        if min(len(own), len(other)) >= MIN_NUMBERS:
             psis[name], kss[name] = psi(other, own), ks(other, own)
     overlaps = [top_overlap(own["item_ids"], other["item_ids"]) for own, other in both if "item_ids" in own and "item_ids" in other]
     return Comparison(model, sides[canary], sides[stable], psis, kss, float(np.mean(overlaps)) if overlaps else None)

@@ -23,14 +23,12 @@ class Watched:
 
 
 def publish(model: str, candidate: Path) -> tuple[int, str]:
-    """Publish a candidate's folder, crown it where it is stable at once; version and label. ReleaseRefused where a rule is broken."""
+    """Publish a candidate's folder; its version, and the label it has. ReleaseRefused where a rule is broken."""
     introduced = Releases().introduce(model, candidate / "saved_model", candidate.name)
     if introduced.comparison:
         print(introduced.comparison.as_text())
     if introduced.outcome == "refused":
         raise ReleaseRefused(f"{model} version {introduced.version} was rolled back before any user saw it: {introduced.reason}")
-    if introduced.outcome != CANARY:
-        crown(model, candidate.name)
     return introduced.version, CANARY if introduced.outcome == CANARY else STABLE
 
 
@@ -49,23 +47,12 @@ def watch(model: str) -> Watched:
     return Watched(comparison.canary.version, text, minutes >= times()["watch_minutes"])
 
 
-def act(model: str, promoted: bool | None, reason: str) -> str:
-    """Promote the version on trial or roll it back, as a person said; None asks the rules. What was done, for the log."""
+def act(model: str, promoted: bool | None, reason: str) -> str | None:
+    """Promote the version on trial or roll it back, as a person said; None asks the rules. The run of the version promoted, if one was."""
     releases = Releases()
     if promoted is None:
         _, verdict = releases.compare(model)
         promoted, reason = verdict.passed, verdict.reason
-    if not promoted:
-        release = releases.roll_back(model, reason)
-        return f"{model}: rolled back, version {release.stable} answers everybody ({reason})"
-    release = releases.promote(model, reason)
-    if run := release.runs.get(str(release.stable)):
-        crown(model, run)
-    return f"{model}: version {release.stable} answers everybody ({reason})"
-
-
-def crown(model: str, run: str) -> None:
-    """The registry's champion is the version that answers everybody."""
-    from training.registry import crown as crown_version
-
-    crown_version(model, run)
+    release = releases.promote(model, reason) if promoted else releases.roll_back(model, reason)
+    print(f"{model}: {'promoted' if promoted else 'rolled back'}, version {release.stable} answers everybody ({reason})")
+    return release.runs.get(str(release.stable)) if promoted else None

@@ -18,6 +18,7 @@ import numpy as np
 from feature_repo.contract import PORTRAITS
 from serving.errors import NotServed
 from serving.portraits import PROBABILITIES
+from serving.release_state import label_for
 from settings import get_settings
 from training.signatures import HISTORY, PORTRAIT, USER_FEATURES
 
@@ -49,11 +50,12 @@ def score(day: date) -> Scored:
     users = rows_as_of("user_sequences", at)["user_id"].astype(str).to_numpy(object)
     asked = pd.DataFrame({"user_id": users, "event_timestamp": at})
     frame = training_frame(PORTRAIT.feature_service, asked)
+    label = label_for(PORTRAIT.name, None, settings)  # a version on trial scores nobody
     vectors, texts, versions = [], [], set()
     try:
         with ModelClient(settings.model_server_target) as client:
             for rows in _batches(frame):
-                answer = client.predict(PORTRAIT.name, _inputs(rows, at), timeout_s=60.0)
+                answer = client.predict(PORTRAIT.name, _inputs(rows, at), label=label, timeout_s=60.0)
                 versions.add(answer.version)
                 vectors += answer["vector"].astype(float).tolist()
                 texts += [json.dumps(portrait, sort_keys=True) for portrait in as_portraits(answer)]

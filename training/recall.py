@@ -31,6 +31,30 @@ class Recall(tf.Module):
         own = self._added(events[..., None] - RESERVED, tf.ones_like(events, tf.float32)[..., None], batch)
         return company + self.own_weight * tf.math.log1p(own)
 
+    def recalled_items(self, events: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The items to which anything is added, as places in the catalogue `(batch, recalled)`, -1 for none, and what is added, 0 for none.
+
+        In no certain order, and without a number for every item: what it costs does not grow with the catalogue.
+        """
+        batch, steps = tf.shape(events)[0], tf.shape(events)[1]
+        width = steps * (self.neighbours.shape[1] + 1)
+        company = self.weight * tf.gather(self.cosines, events) * _shares(events)[..., None]
+        is_same = events[:, :, None] == events[:, None]  # (batch, steps, steps)
+        is_first = tf.argmax(tf.cast(is_same, tf.int32), axis=2, output_type=tf.int32) == tf.range(steps)
+        own = self.own_weight * tf.math.log1p(tf.reduce_sum(tf.cast(is_same, tf.float32), axis=2))
+        own_places = tf.where(is_first, events - RESERVED, -1)
+        places = tf.reshape(tf.concat([tf.gather(self.neighbours, events), own_places[..., None]], axis=2), [batch, width])
+        values = tf.reshape(tf.concat([company, own[..., None]], axis=2), [batch, width])
+
+        order = tf.argsort(places, axis=1)
+        places, values = (tf.gather(table, order, batch_dims=1) for table in (places, values))
+        is_new = tf.pad(places[:, 1:] != places[:, :-1], [[0, 0], [1, 0]])
+        runs = tf.cumsum(tf.cast(is_new, tf.int32), axis=1) + tf.range(batch)[:, None] * width  # numbered within a row, one a place
+        flat = tf.reshape(runs, [-1])
+        added = tf.math.unsorted_segment_sum(tf.reshape(values, [-1]), flat, batch * width)
+        named = tf.maximum(tf.math.unsorted_segment_max(tf.reshape(places, [-1]), flat, batch * width), -1)
+        return tf.reshape(named, [batch, width]), tf.reshape(tf.where(named >= 0, added, 0.0), [batch, width])
+
     def wanted_items(self, events: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
         """For some items, their places in the catalogue `(batch, wanted)`, same shape."""
         company = tf.reduce_sum(self.by_event(events, wanted), axis=1)

@@ -100,12 +100,13 @@ class Recommender(tf.Module):
         A history without events has no vector: it is asked about with `serve`.
         """
         history = self.reader.read(event_item_ids, event_types, event_times_us, as_of_us)
-        items = self.item_vectors.shape[0]
-        recalled = self.recall.all_items(history.all_places) if self.recall else tf.zeros([tf.shape(history.counts)[0], items])
-        best, index = tf.math.top_k(recalled, min(RECALLED, items))
+        batch, items = tf.shape(history.counts)[0], self.item_vectors.shape[0]
+        places, added = self.recall.recalled_items(history.all_places) if self.recall else (tf.fill([batch, 1], -1), tf.zeros([batch, 1]))
+        best, index = tf.math.top_k(added, tf.minimum(RECALLED, tf.shape(added)[1]))
+        places = tf.gather(places, index, batch_dims=1)
         return {
             "vector": tf.pad(history.vectors, [[0, 0], [0, 1]], constant_values=1.0),
-            "recalled_item_ids": tf.gather(self.item_ids, tf.where(best > 0, index, items)),
+            "recalled_item_ids": tf.gather(self.item_ids, tf.where(best > 0, places, items)),
             "recalled": tf.maximum(best, 0.0),
         }
 

@@ -116,11 +116,12 @@ def test_a_candidate_that_broke_a_rule_of_the_release_is_skipped_with_the_reason
         deploy.deploy().task_dict["publish"].python_callable("portrait")
 
 
-def test_only_versions_on_trial_are_released() -> None:
+def test_only_versions_on_trial_are_released_whatever_was_skipped_beside_them() -> None:
     published = [{"model": "portrait", "version": 1, "label": "stable"}, {"model": "uplift", "version": 3, "label": "canary"}]
     on_trial = deploy.deploy().task_dict["on_trial"].python_callable
     assert on_trial(published) == [{"model": "uplift", "version": 3}]
-    assert on_trial(None) == []
+    assert on_trial(None) == on_trial([]) == []
+    assert deploy.deploy().task_dict["on_trial"].trigger_rule == "none_failed"
 
 
 def test_who_says_nothing_lets_the_rules_decide_and_a_broken_rule_ends_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +131,7 @@ def test_who_says_nothing_lets_the_rules_decide_and_a_broken_rule_ends_the_trial
     assert (tasks["decide"].options, tasks["decide"].defaults) == (["Follow the rules", "Promote", "Roll back"], ["Follow the rules"])
     assert tasks["decide"].response_timeout == timedelta(minutes=60)
     asked: list[tuple] = []
-    monkeypatch.setattr(release_steps, "act", lambda *given: asked.append(given) or "done")
+    monkeypatch.setattr(release_steps, "act", lambda *given: asked.append(given))
     for choice, user in (("Follow the rules", None), ("Promote", {"id": "1", "name": "ann"}), ("Roll back", {"id": "1", "name": "ann"})):
         tasks["act"].python_callable("uplift", {"chosen_options": [choice], "responded_by_user": user})
     assert asked == [

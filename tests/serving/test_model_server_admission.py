@@ -64,7 +64,7 @@ class TestSigning:
             manifest.verify(signed, "m", 1, public)
 
     def test_a_manifest_is_for_one_model_and_one_number_by_one_key(self, signed, public, tmp_path):
-        with pytest.raises(ManifestRefused, match="must be signed as m version 2. It is signed as m version 1"):
+        with pytest.raises(ManifestRefused, match=r"must be signed as m version 2\. It is signed as m version 1"):
             manifest.verify(signed, "m", 2, public)
         with pytest.raises(ManifestRefused, match="must be signed as other version 1"):
             manifest.verify(signed, "other", 1, public)
@@ -151,7 +151,7 @@ class TestLoading:
         export_writing(folder, written, hidden)
         written.unlink(missing_ok=True)  # exporting ran it
         manifest.sign(folder, "tiny", 1, key)
-        with pytest.raises(ServingError, match="must use only the operations in allowed_ops.txt.* reaches .*WriteFile"):
+        with pytest.raises(ServingError, match=r"must use only the operations in allowed_ops\.txt.* reaches .*WriteFile"):
             load("tiny", 1, folder)
         assert not written.exists()
 

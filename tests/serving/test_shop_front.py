@@ -17,6 +17,7 @@ from serving.errors import NotServed
 from serving.item_table import ItemTable, table_of
 from serving.model_client import DeadlineExceeded, InvalidRequest, ModelClient, ModelNotFound, ModelUnavailable, Prediction
 from serving.recommend import recommend
+from serving.release_state import Release, write
 from serving.rules import Rules
 from serving.shop_front import ShopFront
 

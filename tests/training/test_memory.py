@@ -67,6 +67,31 @@ def test_the_exported_graph_recalls_what_numpy_does(recalling):
         np.testing.assert_allclose(answer["scores"][row], wanted[row][order], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("weight", "own_weight"), [(4.0, 1.0), (4.0, 0.0), (0.0, 2.0)])
+def test_recalled_items_are_those_to_which_all_items_gives_something(weight, own_weight):
+    import tensorflow as tf
+
+    from training.layers import RESERVED
+    from training.recall import Recall
+
+    generator = np.random.default_rng(1)
+    items = 60
+    columns = np.stack([generator.choice(items, 50, replace=False) for _ in range(items)])
+    cells = (generator.random(columns.size), (np.repeat(np.arange(items), 50), columns.ravel()))
+    recall = Recall(Memory(csr_matrix(cells, shape=(items, items), dtype=np.float32), weight, own_weight))
+    events = generator.integers(0, items + RESERVED, (5, 12)).astype(np.int32)
+    events[0], events[1, 6:], events[2], events[3, ::2] = 0, 0, RESERVED + 3, RESERVED + 5  # none, few, one item alone, one among others
+    wanted = recall.all_items(tf.constant(events)).numpy()
+    places, added = (table.numpy() for table in recall.recalled_items(tf.constant(events)))
+    found = np.zeros_like(wanted)
+    for row in range(len(events)):
+        is_item = places[row] >= 0
+        assert len(set(places[row][is_item])) == is_item.sum()
+        assert not added[row][~is_item].any()
+        found[row, places[row][is_item]] = added[row][is_item]
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
 def test_a_saved_encoder_recalls_the_same(recalling, tmp_path, shop):
     from training.encoder import TrainedEncoder
 
