@@ -240,8 +240,8 @@ def report(result: dict[str, Any]) -> str:
         f"- One client: p50 {lone:.2f} ms, {lone / (bare[1] + wire):.2f} times the bare call ({bare[1]:.2f} ms) plus the wire "
         f"({wire:.2f} ms: the same bytes there and back, no work); goal 1.3.",
         f"- Overload: {overload['offered']:.0f} requests/s offered, {result['capacity']:.0f} being what 16 clients get: {codes}. "
-        f"Answered ones p50 {overload['p50']:.1f} ms, p99 {overload['p99']:.1f} ms: {overload['p99'] / result['unloaded p99']:.1f} times the "
-        f"p99 of a lone client ({result['unloaded p99']:.1f} ms; goal 3). A refusal takes {overload['refused p50']:.1f} ms at p50.",
+        f"Answered ones p50 {overload['p50']:.1f} ms, p99 {overload['p99']:.1f} ms: {overload['p99'] / result['unloaded p99']:.1f} times "
+        f"the p99 of a lone client ({result['unloaded p99']:.1f} ms; goal 3). A refusal takes {overload['refused p50']:.1f} ms at p50.",
         f"- Swap of versions under four clients: {failures} failed requests; p99 over the whole time {swapped['p99']:.1f} ms.",
     ]
     return "\n".join(lines)
