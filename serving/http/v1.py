@@ -71,7 +71,7 @@ def get_changes(user_id: UserId, since: Day, until: Day) -> ChangesAnswer:
     "/users/{user_id:path}/recommendations",
     tags=["recommendation"],
     dependencies=[needs("read:recommendations")],
-    responses=told_in_schema("not-found", "not-served"),
+    responses=told_in_schema("bad-request", "not-found", "not-served"),
 )
 def get_recommendations(
     request: Request, user_id: UserId, rules: RequestRules, k: K = 10, reasons: Reasons = False, debug: Debug = False
