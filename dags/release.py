@@ -1,10 +1,8 @@
 """### A version on trial, before all users get it
 
-1. **try_out** - the version that `deploy` put on trial answers a share of the users, always the same ones.
-2. **watch** - until its time is over it is compared with the stable version once a minute. The first rule that is broken rolls it back.
-3. **decide**, **act** - *Required Actions* of this run shows the comparison, and you may decide. Who says nothing lets the rules.
-
-Rules and times stand in `serving/release.toml`, a file for people. By hand, any published version is tried out.
+**try_out** lets the version that `deploy` put on trial answer a share of the users, always the same ones. **watch** compares it with the
+stable version once a minute; the first rule that is broken rolls it back. **decide**: *Required Actions* of this run shows the comparison,
+and you may decide; who says nothing lets the rules. **act** does it. Rules and times: `serving/release.toml`.
 """
 
 from __future__ import annotations
@@ -29,28 +27,29 @@ FOLLOW, PROMOTE, ROLL_BACK = "Follow the rules", "Promote", "Roll back"
     tags=["portrait"],
     params={
         "model": Param(MODELS[0], type="string", enum=MODELS, description="the model"),
-        "version": Param(None, type=["null", "integer"], minimum=1, description="a published version; blank is the one on trial"),
+        "version": Param(None, type=["null", "integer"], minimum=1, description="any published version; blank is the one on trial"),
         "share": Param(None, type=["null", "number"], minimum=0, maximum=1, description="share of the users; blank is the rules' own"),
     },
 )
 def release() -> None:
     @task
-    def try_out() -> str:
+    def try_out() -> dict[str, Any]:
         from dags.failures import at_once
         from serving.release import ReleaseRefused, Releases
 
         chosen = get_current_context()["params"]
         with at_once(ReleaseRefused):
-            return Releases().start(chosen["model"], chosen["version"], chosen["share"]).model
+            started = Releases().start(chosen["model"], chosen["version"], chosen["share"])
+        return {"model": started.model, "version": started.canary}
 
     @task.sensor(poke_interval=60, mode="reschedule")
-    def watch(model: str) -> PokeReturnValue:
+    def watch(trial: Any) -> PokeReturnValue:
         from dags.failures import skipping
-        from serving.release_steps import RolledBack, watch
+        from serving.release_steps import ReleaseRefused, RolledBack, watch
 
-        with skipping(RolledBack):
-            seen = watch(model)
-        return PokeReturnValue(seen.is_over, {"model": model, "version": seen.version, "text": seen.text})
+        with skipping(RolledBack, ReleaseRefused):
+            seen = watch(**trial)
+        return PokeReturnValue(seen.is_over, {**trial, "text": seen.text})
 
     decide = HITLOperator(
         task_id="decide",
@@ -62,17 +61,19 @@ def release() -> None:
     )
 
     @task
-    def act(model: str, answer: Any) -> None:
-        from serving.release_steps import act
+    def act(trial: Any, answer: Any) -> None:
+        from dags.failures import skipping
+        from serving.release_steps import ReleaseRefused, act
         from training.registry import crown
 
         choice, user = answer["chosen_options"][0], answer["responded_by_user"] or {"name": "nobody"}
-        if run := act(model, {PROMOTE: True, ROLL_BACK: False}.get(choice), f"{user['name']} said: {choice}"):
-            crown(model, run)
+        with skipping(ReleaseRefused):
+            if run := act(**trial, promoted={PROMOTE: True, ROLL_BACK: False}.get(choice), reason=f"{user['name']} said: {choice}"):
+                crown(trial["model"], run)
 
-    model: Any = try_out()
-    watch(model) >> decide
-    act(model, decide.output)
+    trial = try_out()
+    watch(trial) >> decide
+    act(trial, decide.output)
 
 
 release()

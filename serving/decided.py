@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from feature_repo.frames import naive_utc
 from serving.decisions import Decision, decision_log, decision_time
 from serving.offers import Offers
 from serving.recommend import Recommendations
@@ -13,7 +14,7 @@ from training.signatures import RECOMMENDER, UPLIFT
 
 def log_recommendations(answer: Recommendations) -> str | None:
     """The id of the logged list, or None where the log was full. Row n of the list is its place n, then what was considered."""
-    features_at = answer.features_at or answer.as_of
+    features_at = naive_utc(answer.features_at or answer.as_of)  # online features tell their times with a zone
     considered = Decision(
         answer.user_id or None,
         "recommendation",
@@ -34,7 +35,7 @@ def log_recommendations(answer: Recommendations) -> str | None:
 
 def log_offers(answer: Offers) -> str | None:
     """The same for the offers of a user: the best one has rank 1, since it is what is advised; the others were considered."""
-    features_at = answer.features_at or answer.as_of
+    features_at = naive_utc(answer.features_at or answer.as_of)  # online features tell their times with a zone
     considered = Decision(
         answer.user_id, "offer", "", UPLIFT.name, str(answer.model_version), features_at, arm=answer.label, reason="considered"
     )

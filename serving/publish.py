@@ -23,8 +23,8 @@ from settings import ROOT, get_settings
 
 LEDGER = ".ledger.json"
 LOAD_CHECK_SECONDS = 300
-MAX_BATCH_ROWS = 32
-MAX_WAITING_BATCHES = 4
+MAX_BATCH_ROWS = 16
+MAX_WAITING_BATCHES = 2  # a longer queue would only make everybody late: what does not fit is refused, and asked again
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -90,7 +90,7 @@ def write_model_config(models: list[str], path: Path, *, models_dir: Path | None
 
 def write_server_config(home: Path) -> None:
     """Write `batching.config` and `monitoring.config`, in TensorFlow Serving's form."""
-    batching = {"max_batch_size": MAX_BATCH_ROWS, "max_enqueued_batches": MAX_WAITING_BATCHES, "num_batch_threads": 1}
+    batching = {"max_batch_size": MAX_BATCH_ROWS, "max_enqueued_batches": MAX_WAITING_BATCHES}
     lines = "".join(f"{name} {{ value: {value} }}\n" for name, value in batching.items())
     _write(home / "batching.config", f"{lines}pad_variable_length_inputs: true\n")
     _write(home / "monitoring.config", 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n')

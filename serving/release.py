@@ -108,9 +108,12 @@ class Releases:
             history = noted(release, f"{share:.0%} of users", version)
             return write(replace(release, share=share, canary_since=since, history=history), self.settings)
 
-    def compare(self, model: str) -> tuple[Comparison, ReleaseVerdict]:
-        """The version on trial beside the stable one, recorded requests and users' alike, and what the rules say."""
-        release = self._on_trial(model)
+    def compare(self, model: str, version: int | None = None) -> tuple[Comparison, ReleaseVerdict]:
+        """The version on trial beside the stable one, recorded requests and users' alike, and what the rules say.
+
+        Here and below a `version` must be the one on trial, so that nobody decides about another than was shown: else ReleaseRefused.
+        """
+        release = self._on_trial(model, version)
         assert release.canary is not None
         rules = rules_of(model)
         with ModelClient(self.target) as client:
@@ -120,16 +123,16 @@ class Releases:
         comparison = replace(comparison, live=live, online=online)
         return comparison, decide(comparison, rules)
 
-    def promote(self, model: str, reason: str = "") -> Release:
+    def promote(self, model: str, reason: str = "", version: int | None = None) -> Release:
         """The version on trial answers everybody; returns the release, whose `runs` name the training run to crown."""
         with changing(model, self.settings), ModelClient(self.target) as client:
-            release = self._on_trial(model)
+            release = self._on_trial(model, version)
             return self._move(client, release, replace(_without_canary(release, "promoted", reason), stable=release.canary))
 
-    def roll_back(self, model: str, reason: str) -> Release:
-        """Give up the version on trial; where none is, the version that was stable before is stable again."""
+    def roll_back(self, model: str, reason: str, version: int | None = None) -> Release:
+        """Give up the version on trial; where none is and none was named, the version that was stable before is stable again."""
         with changing(model, self.settings), ModelClient(self.target) as client:
-            release = self._known(model)
+            release = self._known(model) if version is None else self._on_trial(model, version)
             if release.canary is not None:
                 return self._move(client, release, _refused(release, release.canary, reason))
             bad, earlier = release.stable, self._earlier(release)
@@ -197,10 +200,13 @@ class Releases:
             raise ReleaseRefused(f"A model must have been published by the DAG `deploy` before it is released. {model} was not.")
         return release
 
-    def _on_trial(self, model: str) -> Release:
+    def _on_trial(self, model: str, version: int | None) -> Release:
         release = self._known(model)
-        if release.canary is None:
-            raise ReleaseRefused(f"No version of {model} is on trial; stable is {release.stable}. Publish one with the DAG `deploy`.")
+        if release.canary is None or version not in (None, release.canary):
+            wanted, found = f"Version {version}" if version else "A version", f"on trial is {release.canary or 'none'}"
+            raise ReleaseRefused(
+                f"{wanted} of {model} must be on trial; {found}, stable is {release.stable}. The DAG `release` tries one out."
+            )
         return release
 
 

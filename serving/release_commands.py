@@ -43,7 +43,7 @@ def promote(model: Model, reason: Reason = "by hand") -> None:
     from serving.release_steps import act
 
     house.choose()
-    act(model, True, reason)
+    act(model, None, True, reason)
 
 
 @release.command()
@@ -53,4 +53,4 @@ def rollback(model: Model, reason: Reason = "by hand") -> None:
     from serving.release_steps import act
 
     house.choose()
-    act(model, False, reason)
+    act(model, None, False, reason)

@@ -17,7 +17,6 @@ class RolledBack(Exception):
 class Watched:
     """A look at a version on trial: the comparison in words, and whether its time is over."""
 
-    version: int
     text: str
     is_over: bool
 
@@ -32,27 +31,27 @@ def publish(model: str, candidate: Path) -> tuple[int, str]:
     return introduced.version, CANARY if introduced.outcome == CANARY else STABLE
 
 
-def watch(model: str) -> Watched:
-    """Compare the version on trial once; raises RolledBack, done so, where a rule is broken."""
+def watch(model: str, version: int) -> Watched:
+    """Compare the version on trial once; RolledBack where a rule was broken and so it is, ReleaseRefused where another is on trial."""
     releases = Releases()
-    comparison, verdict = releases.compare(model)
+    comparison, verdict = releases.compare(model, version)
     if not verdict.passed:
         print(comparison.as_text())
-        releases.roll_back(model, verdict.reason)
-        raise RolledBack(f"{model} version {comparison.canary.version} was rolled back: {verdict.reason}")
+        releases.roll_back(model, verdict.reason, version)
+        raise RolledBack(f"{model} version {version} was rolled back: {verdict.reason}")
     release = read(model)
     began = datetime.fromisoformat(release.canary_since) if release and release.canary_since else datetime.now(UTC)
     minutes = (datetime.now(UTC) - began).total_seconds() / 60
     text = f"{comparison.as_text()}\n\nThe rules would promote it: {verdict.reason}."
-    return Watched(comparison.canary.version, text, minutes >= times()["watch_minutes"])
+    return Watched(text, minutes >= times()["watch_minutes"])
 
 
-def act(model: str, promoted: bool | None, reason: str) -> str | None:
+def act(model: str, version: int | None, promoted: bool | None, reason: str) -> str | None:
     """Promote the version on trial or roll it back, as a person said; None asks the rules. The run of the version promoted, if one was."""
     releases = Releases()
     if promoted is None:
-        _, verdict = releases.compare(model)
+        _, verdict = releases.compare(model, version)
         promoted, reason = verdict.passed, verdict.reason
-    release = releases.promote(model, reason) if promoted else releases.roll_back(model, reason)
+    release = (releases.promote if promoted else releases.roll_back)(model, reason, version)
     print(f"{model}: {'promoted' if promoted else 'rolled back'}, version {release.stable} answers everybody ({reason})")
     return release.runs.get(str(release.stable)) if promoted else None

@@ -78,10 +78,10 @@ def get_recommendations(
 ) -> RecommendationsAnswer:
     """The `k` best items for a user; popular items, with a note, for an unknown user or while the model is away.
 
-    Filters, variety and exploration are the shop's rules, as far as the request sets none of its own. The list is logged, and explored
-    places are drawn anew, with each answer.
+    Filters, variety and exploration are the shop's rules, as far as the request sets none of its own. Explored places are drawn by the
+    request's `X-Request-ID`, so a retry gives the same list. Every answer is logged.
     """
-    return _decided(request, recommend(user_id, k, overrides=rules, reasons=reasons, debug=debug))
+    return _decided(request, recommend(user_id, k, request_id=request.state.request_id, overrides=rules, reasons=reasons, debug=debug))
 
 
 @router.post(
@@ -93,7 +93,10 @@ def get_recommendations(
 def post_recommendations(request: Request, body: SessionBody) -> RecommendationsAnswer:
     """The `k` best items for a visitor nobody knows, from what was done in this visit alone."""
     events = [SessionEvent(event.item_id, event.event_type, event.occurred_at) for event in body.events]
-    return _decided(request, recommend_session(events, body.k, overrides=body.rules(), reasons=body.reasons, debug=body.debug))
+    answer = recommend_session(
+        events, body.k, request_id=request.state.request_id, overrides=body.rules(), reasons=body.reasons, debug=body.debug
+    )
+    return _decided(request, answer)
 
 
 def _decided(request: Request, answer: Recommendations) -> RecommendationsAnswer:

@@ -15,6 +15,7 @@ from serving.model_server import flags as command_line
 from serving.model_server.errors import ServingError
 
 GRACE_SECONDS = 10
+MAX_WAITING = 128  # requests that wait for a thread, without batching; with it they wait in its queue
 log = logging.getLogger("model_server")
 
 
@@ -39,9 +40,11 @@ def main() -> int:
 
     rest = None
     try:
-        core, waiting = _core(flags)
+        core, queue = _core(flags)
         catalogue = core.catalogue
-        server, health = grpc_api.build_server(core, f"{flags.host}:{flags.port}", flags.grpc_max_threads + waiting)
+        server, health = grpc_api.build_server(
+            core, f"{flags.host}:{flags.port}", flags.grpc_max_threads + queue, 0 if queue else MAX_WAITING
+        )
         if flags.rest_api_port:
             metrics_path = parameters.read_metrics_path(_path(flags.monitoring_config_file))
             rest = rest_api.build_server(core, flags.host, flags.rest_api_port, metrics_path)
@@ -71,7 +74,7 @@ def main() -> int:
 
 
 def _core(flags: Any) -> tuple[Any, int]:
-    """The server's state, and how many requests may wait in its batching queue."""
+    """The server's state, and how many requests may run and wait in its batching queue."""
     from serving.manifest import read_public_key
     from serving.model_server import admission, parameters
     from serving.model_server.batching import Batcher

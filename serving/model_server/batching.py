@@ -79,7 +79,7 @@ class Batcher:
                 self._running += 1
                 task.batch = [task]
                 return True
-            if self._waiting_rows[task.servable] + task.part.rows > self._parameters.max_enqueued_rows:
+            if self._waiting_rows[task.servable] + self._weight(task) > self._parameters.max_enqueued_rows:
                 raise ServingError(
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
                     "The batch scheduling queue to which this task was submitted is full; "
@@ -87,7 +87,7 @@ class Batcher:
                 )
             task.queued_at = time.monotonic()
             self._queue.append(task)
-            self._waiting_rows[task.servable] += task.part.rows
+            self._waiting_rows[task.servable] += self._weight(task)
             self._waiting[task.model] += 1
             return False
 
@@ -127,8 +127,12 @@ class Batcher:
             batch[0].batch = batch
         batch[0].woken.set()
 
+    def _weight(self, task: Task) -> int:
+        """Rows of the queue that a request takes: one larger than a batch, which runs by itself, takes a batch's."""
+        return min(task.part.rows, self._parameters.max_batch_size)
+
     def _forget(self, task: Task) -> None:
-        self._waiting_rows[task.servable] -= task.part.rows
+        self._waiting_rows[task.servable] -= self._weight(task)
         if not self._waiting_rows[task.servable]:
             del self._waiting_rows[task.servable]  # an unloaded version must not be kept
         self._waiting[task.model] -= 1

@@ -24,7 +24,6 @@ from serving.portrait_client import wire
 from training.signatures import SIGNATURE
 
 MAX_MESSAGE_BYTES = 256 << 20  # TensorFlow Serving takes 2 GiB
-MAX_WAITING = 128
 MAX_ERROR_CHARS = 1024  # TensorFlow Serving's limit: longer ones would not fit into the trailers that clients accept
 SIGNATURE_DEF = "signature_def"
 
@@ -107,10 +106,10 @@ def _method(core: Core, answer: Callable[[Core, Any, float], Any]) -> Callable[[
     return method
 
 
-def build_server(core: Core, address: str, threads: int) -> tuple[grpc.Server, health.HealthServicer]:
+def build_server(core: Core, address: str, threads: int, waiting: int) -> tuple[grpc.Server, health.HealthServicer]:
     """A server bound to `address` and not started, and its health service, NOT_SERVING. RuntimeError where the port is taken.
 
-    Beyond `threads` requests at once, `MAX_WAITING` more wait; any further one is RESOURCE_EXHAUSTED.
+    Beyond `threads` requests at once, `waiting` more wait; any further one is RESOURCE_EXHAUSTED.
     """
     options = [
         ("grpc.so_reuseport", 0),  # two servers on one port would share its requests
@@ -118,7 +117,7 @@ def build_server(core: Core, address: str, threads: int) -> tuple[grpc.Server, h
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ]
     executor = futures.ThreadPoolExecutor(threads, "grpc")
-    server = grpc.server(executor, options=options, maximum_concurrent_rpcs=threads + MAX_WAITING)
+    server = grpc.server(executor, options=options, maximum_concurrent_rpcs=threads + waiting)
     predictions = prediction_service_pb2_grpc.PredictionServiceServicer()
     predictions.Predict = _method(core, predict)
     predictions.GetModelMetadata = _method(core, metadata)

@@ -131,21 +131,22 @@ def test_who_says_nothing_lets_the_rules_decide_and_a_broken_rule_ends_the_trial
     assert (tasks["decide"].options, tasks["decide"].defaults) == (["Follow the rules", "Promote", "Roll back"], ["Follow the rules"])
     assert tasks["decide"].response_timeout == timedelta(minutes=60)
     asked: list[tuple] = []
-    monkeypatch.setattr(release_steps, "act", lambda *given: asked.append(given))
+    monkeypatch.setattr(release_steps, "act", lambda **given: asked.append(tuple(given.values())))
+    trial = {"model": "uplift", "version": 3}
     for choice, user in (("Follow the rules", None), ("Promote", {"id": "1", "name": "ann"}), ("Roll back", {"id": "1", "name": "ann"})):
-        tasks["act"].python_callable("uplift", {"chosen_options": [choice], "responded_by_user": user})
+        tasks["act"].python_callable(trial, {"chosen_options": [choice], "responded_by_user": user})
     assert asked == [
-        ("uplift", None, "nobody said: Follow the rules"),
-        ("uplift", True, "ann said: Promote"),
-        ("uplift", False, "ann said: Roll back"),
+        ("uplift", 3, None, "nobody said: Follow the rules"),
+        ("uplift", 3, True, "ann said: Promote"),
+        ("uplift", 3, False, "ann said: Roll back"),
     ]
 
-    def broken(model: str) -> None:
-        raise release_steps.RolledBack(f"{model} version 3 was rolled back: 5 of 40 recorded requests failed")
+    def broken(model: str, version: int) -> None:
+        raise release_steps.RolledBack(f"{model} version {version} was rolled back: 5 of 40 recorded requests failed")
 
     monkeypatch.setattr(release_steps, "watch", broken)
     with pytest.raises(AirflowSkipException, match="uplift version 3 was rolled back: 5 of 40"):
-        tasks["watch"].python_callable("uplift")
+        tasks["watch"].python_callable(trial)
 
 
 def test_a_delivery_that_is_not_asked_for_leaves_the_landing_files_as_they_are(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from settings import ROOT
+from settings import ROOT, get_settings
 from tests.serving.tiny_models import TINY_CONFIG, export_tiny
 
 SERVED = """  config { name: "NAME" base_path: "FOLDER/NAME" model_platform: "tensorflow" }
@@ -71,6 +71,9 @@ def server(exported: dict[int, Path], tmp_path_factory: pytest.TempPathFactory) 
     (folder / "monitoring.config").write_text('prometheus_config { enable: true path: "/metrics" }')
     command += ["--enable_batching", f"--batching_parameters_file={folder / 'batching.config'}"]
     command += [f"--monitoring_config_file={folder / 'monitoring.config'}"]
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("PORTRAIT_SIGNING_KEY_FILE", str(folder / "signing_key.pem"))  # publishing outside a house needs a key
+    get_settings.cache_clear()
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
     under_test = ServerUnderTest(f"127.0.0.1:{port}", f"127.0.0.1:{rest_port}", folder, process)
@@ -79,6 +82,8 @@ def server(exported: dict[int, Path], tmp_path_factory: pytest.TempPathFactory) 
         assert process.poll() is None and time.monotonic() < deadline, under_test.log()
         time.sleep(0.2)
     yield under_test
+    monkeypatch.undo()
+    get_settings.cache_clear()
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0, under_test.log()
 

@@ -1,15 +1,33 @@
 """The light client against a real server, and its messages against TensorFlow's own."""
 
+import asyncio
+import shutil
 import socket
 import subprocess
 import sys
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 
-from serving.model_client import DeadlineExceeded, InvalidRequest, ModelClient, ModelNotFound, ModelUnavailable, TensorSpec
-from serving.portrait_client import wire, wire_pb2
+from serving.model_client import (
+    AsyncModelClient,
+    DeadlineExceeded,
+    InvalidRequest,
+    ModelClient,
+    ModelError,
+    ModelNotFound,
+    ModelUnavailable,
+    Overloaded,
+    TensorSpec,
+)
+from serving.portrait_client import SIGNATURE, wire, wire_pb2
 from settings import ROOT
+from training import signatures
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +150,134 @@ def test_a_server_that_does_not_answer_in_time_is_a_deadline():
         target = f"127.0.0.1:{silent.getsockname()[1]}"
         with ModelClient(target) as client, pytest.raises(DeadlineExceeded, match=r"tiny must answer within 0\.2 s\."):
             client.predict("tiny", {"x": np.zeros((1, 2), np.float32)}, timeout_s=0.2)
+
+
+class Counting(grpc.GenericRpcHandler):
+    """A model server that fails with `codes` one after the other, and then answers; `asked` counts the requests."""
+
+    def __init__(self, *codes):
+        self.codes, self.asked = list(codes), 0
+
+    def service(self, _details):
+        def answer(_request, context):
+            self.asked += 1
+            if self.codes:
+                context.abort(self.codes.pop(0), "for now")
+            return wire.PredictResponse(model_spec=wire.PredictRequest().model_spec).SerializeToString()
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@pytest.fixture
+def failing():
+    """Starts a server that fails as told; yields (target, handler) for given codes."""
+    servers = []
+
+    def start(*codes):
+        handler, server = Counting(*codes), grpc.server(ThreadPoolExecutor(2))
+        server.add_generic_rpc_handlers([handler])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        servers.append(server)
+        return f"127.0.0.1:{port}", handler
+
+    yield start
+    for server in servers:
+        server.stop(None)
+
+
+X = {"x": np.zeros((1, 2), np.float32)}
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED])
+def test_what_was_refused_before_it_ran_is_asked_again_within_the_deadline(failing, code):
+    target, handler = failing(code, code)
+    with ModelClient(target) as client:
+        assert client.predict("tiny", X) == {}
+    assert handler.asked == 3
+
+
+def test_three_refusals_are_the_answer_and_nothing_else_is_asked_again(failing):
+    target, handler = failing(*[grpc.StatusCode.RESOURCE_EXHAUSTED] * 9)
+    with (
+        ModelClient(target) as client,
+        pytest.raises(Overloaded, match=r"must have room for a request to tiny\. RESOURCE_EXHAUSTED: for now"),
+    ):
+        client.predict("tiny", X)
+    assert handler.asked == 3
+    for code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INTERNAL, grpc.StatusCode.DEADLINE_EXCEEDED):
+        target, handler = failing(code)
+        with ModelClient(target) as client, pytest.raises(ModelError):
+            client.predict("tiny", X)
+        assert handler.asked == 1, code
+
+
+def test_waiting_for_a_retry_ends_with_the_deadline(failing):
+    target, handler = failing(*[grpc.StatusCode.UNAVAILABLE] * 9)
+    started = time.monotonic()
+    with ModelClient(target) as client, pytest.raises(ModelError):
+        client.predict("tiny", X, timeout_s=0.03)
+    assert time.monotonic() - started < 1
+    assert handler.asked < 3
+
+
+def test_the_asyncio_form_answers_and_fails_as_the_other_does(failing):
+    async def ask(target):
+        async with AsyncModelClient(target) as client:
+            return await client.predict("tiny", X, timeout_s=2)
+
+    target, handler = failing(grpc.StatusCode.UNAVAILABLE)
+    assert asyncio.run(ask(target)) == {}
+    assert handler.asked == 2
+    with pytest.raises(ModelUnavailable, match="must answer at 127"):
+        asyncio.run(ask("127.0.0.1:1"))
+
+
+@pytest.mark.slow
+def test_the_asyncio_form_asks_a_real_server(server):
+    async def ask():
+        async with AsyncModelClient(server.target) as client:
+            one, metadata, status = await asyncio.gather(
+                client.predict("tiny", {"x": [[1, 2]], "name": ["ann"]}, label="stable"), client.metadata("tiny"), client.status("tiny")
+            )
+            return one, metadata, status
+
+    one, metadata, status = asyncio.run(ask())
+    assert (one.version, one["y"].tolist(), one["greeting"].tolist()) == (1, [3.0], ["hello ann"])
+    assert metadata.inputs["x"] == TensorSpec("float32", (-1, 2))
+    assert {number: found.state for number, found in status.items()} == {1: "AVAILABLE", 2: "AVAILABLE"}
+
+
+def test_the_package_says_what_the_contract_says():
+    assert SIGNATURE == signatures.SIGNATURE
+
+
+@pytest.mark.slow
+def test_the_wheel_installs_alone_and_imports_no_tensorflow(server, tmp_path):
+    """Built and installed into an empty environment, with the packages of this one for its three dependencies."""
+    left_out = shutil.ignore_patterns("*_pb2.py", "__pycache__")
+    source = shutil.copytree(ROOT / "serving" / "portrait_client", tmp_path / "source", ignore=left_out)
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(source)]
+    done = subprocess.run(build, capture_output=True, text=True, check=False)
+    if "No module named pip" in done.stderr:
+        pytest.skip("pip is not installed here: the wheel cannot be built")
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("portrait_client-*.whl")
+    empty = tmp_path / "empty"
+    with zipfile.ZipFile(wheel) as content:
+        assert {"portrait_client/wire_pb2.py", "portrait_client/py.typed"} <= set(content.namelist())
+        content.extractall(empty)
+    site = Path(np.__file__).parents[1]
+    for name in ("numpy", "numpy.libs", "grpc", "google", "typing_extensions.py"):
+        if (site / name).exists():
+            (empty / name).symlink_to(site / name)
+    code = (
+        "import sys; from portrait_client import ModelClient\n"
+        f"answer = ModelClient({server.target!r}).predict('tiny', {{'x': [[1, 2]], 'name': ['ann']}})\n"
+        "assert answer['y'].tolist() == [6.0]\n"
+        "heavy = ('tensorflow', 'tensorflow_serving', 'serving', 'training')\n"
+        "print(sorted(name for name in sys.modules if name.partition('.')[0] in heavy))"
+    )
+    alone = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(empty)!r})\n{code}"]
+    ran = subprocess.run(alone, capture_output=True, text=True, check=False)
+    assert (ran.stdout.strip(), ran.stderr) == ("[]", "")

@@ -3,6 +3,8 @@
 import json
 import shutil
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -10,6 +12,9 @@ import pytest
 
 from serving import manifest
 from serving.manifest import MANIFEST_FILE, ManifestRefused
+from serving.model_client import ModelClient
+from settings import ROOT
+from tests.serving.conftest import free_ports
 from training.signatures import GOLDEN_FILE, RECOMMENDER
 
 
@@ -174,6 +179,34 @@ class TestLoading:
         admission.check_contract("tiny", servable)
         with pytest.raises(ServingError, match=r"Signature `serving_default` of recommender must take `event_item_ids` as string of 2 dim"):
             admission.check_contract(RECOMMENDER.name, servable)
+
+
+@pytest.mark.slow
+def test_a_server_with_a_key_serves_what_was_signed_and_no_more(exported, tmp_path):
+    key, (port, rest) = manifest.make_key(tmp_path / "k.pem"), free_ports(2)
+    for number in (1, 2, 3):
+        shutil.copytree(exported[number], tmp_path / "tiny" / str(number))
+    manifest.sign(tmp_path / "tiny" / "1", "tiny", 1, key)
+    shutil.copy(tmp_path / "tiny" / "1" / MANIFEST_FILE, tmp_path / "tiny" / "3" / MANIFEST_FILE)
+    (tmp_path / "models.config").write_text(
+        f'model_config_list {{ config {{ name: "tiny" base_path: "{tmp_path}/tiny" model_platform: "tensorflow" '
+        "model_version_policy { all {} } } }"
+    )
+    command = [sys.executable, "-m", "serving.model_server", f"--port={port}", f"--rest_api_port={rest}"]
+    command += [f"--model_config_file={tmp_path / 'models.config'}", f"--verification_key_file={tmp_path / 'k.pub'}"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    try:
+        with ModelClient(f"127.0.0.1:{port}") as client:
+            client.wait_available("tiny", 1, timeout_s=120)
+            found = client.status("tiny")
+            assert {number: status.state for number, status in found.items()} == {1: "AVAILABLE", 2: "END", 3: "END"}
+            assert "must carry assets.extra/manifest.json" in found[2].error
+            assert "It is signed as tiny version 1" in found[3].error
+            assert client.predict("tiny", {"x": [[1, 2]], "name": ["ann"]})["y"].tolist() == [3.0]
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0, (tmp_path / "log").read_text()
 
 
 def export_writing(folder: Path, written: Path, hidden: str) -> None:

@@ -140,6 +140,15 @@ def test_a_full_queue_refuses_at_once_and_the_accepted_ones_are_answered(asking)
         assert "queue to which this task was submitted is full; 2 rows of model m wait, of at most 2" in refused.message
 
 
+def test_a_request_larger_than_the_queue_may_wait_where_it_is_empty(asking):
+    some = asking(max_batch_size=2)
+    some.ask([[1, 1]])
+    some.ask([[2, 2]] * 5)
+    some.ask([[3, 3]])
+    first, large, refused = some.answers()
+    assert (first, large, refused.code) == ([2], [4] * 5, grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+
 def test_an_expired_request_leaves_the_queue_and_is_not_run(asking):
     some = asking()
     some.ask([[1, 1]])

@@ -48,6 +48,11 @@ class OneModel:
         return True
 
 
+def predict_of(channel):
+    requests, responses = predict_pb2.PredictRequest.SerializeToString, predict_pb2.PredictResponse.FromString
+    return channel.unary_unary("/tensorflow.serving.PredictionService/Predict", requests, responses)
+
+
 def test_a_draining_server_waits_for_what_runs_and_refuses_what_comes():
     model = OneModel()
     core = Core(model, Metrics())
@@ -74,15 +79,11 @@ def test_a_draining_server_waits_for_what_runs_and_refuses_what_comes():
 
 def test_a_stopping_grpc_server_answers_what_runs_and_is_unavailable_to_the_rest():
     model, (port,) = OneModel(), free_ports(1)
-    server, _ = grpc_api.build_server(Core(model, Metrics()), f"127.0.0.1:{port}", 4)
+    server, _ = grpc_api.build_server(Core(model, Metrics()), f"127.0.0.1:{port}", 4, 0)
     server.start()
     request = predict_pb2.PredictRequest(model_spec=model_pb2.ModelSpec(name="m"))
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        predict = channel.unary_unary(
-            "/tensorflow.serving.PredictionService/Predict",
-            predict_pb2.PredictRequest.SerializeToString,
-            predict_pb2.PredictResponse.FromString,
-        )
+        predict = predict_of(channel)
         answer = predict.future(request, timeout=10)
         assert model.entered.wait(10)
         stopped = server.stop(10)
@@ -95,18 +96,13 @@ def test_a_stopping_grpc_server_answers_what_runs_and_is_unavailable_to_the_rest
         assert stopped.wait(10)
 
 
-def test_more_requests_than_may_wait_are_refused_at_once(monkeypatch):
-    monkeypatch.setattr(grpc_api, "MAX_WAITING", 1)
+def test_more_requests_than_may_wait_are_refused_at_once():
     model, (port,) = OneModel(), free_ports(1)
-    server, _ = grpc_api.build_server(Core(model, Metrics()), f"127.0.0.1:{port}", 1)
+    server, _ = grpc_api.build_server(Core(model, Metrics()), f"127.0.0.1:{port}", 1, 1)
     server.start()
     request = predict_pb2.PredictRequest(model_spec=model_pb2.ModelSpec(name="m"))
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        predict = channel.unary_unary(
-            "/tensorflow.serving.PredictionService/Predict",
-            predict_pb2.PredictRequest.SerializeToString,
-            predict_pb2.PredictResponse.FromString,
-        )
+        predict = predict_of(channel)
         answers = [predict.future(request, timeout=10)]
         assert model.entered.wait(10)
         answers.append(predict.future(request, timeout=10))

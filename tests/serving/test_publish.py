@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving import golden
+from serving import golden, manifest
 from serving.model_client import ModelClient
 from serving.publish import PublishFailed, content_hash, publish, published_versions, write_model_config
-from settings import ROOT
+from settings import ROOT, get_settings
+from tests.serving.test_model_server_admission import export_writing
 from training.signatures import GOLDEN_FILE
 
 INPUTS = {"x": np.array([[1, 2]], np.float32), "name": np.array(["ann"])}
@@ -84,6 +85,7 @@ class TestAgainstAServer:
         assert client.predict("pub", INPUTS).version == 1
         assert publish("pub", exported[1], models_dir=server.folder, target=server.target) == 1
         assert content_hash(server.folder / "pub" / "1") == content_hash(exported[1])
+        manifest.verify(server.folder / "pub" / "1", "pub", 1, manifest.make_key(get_settings().signing_key).public_key())
         assert published_versions("pub", models_dir=server.folder) == [1]
 
     def test_a_broken_model_fails_loudly_and_its_number_is_not_used_again(self, server, client, exported, tmp_path):
@@ -108,6 +110,20 @@ class TestAgainstAServer:
             "4": "published",
         }
 
+    def test_what_would_write_a_file_is_not_published(self, server, tmp_path):
+        export_writing(tmp_path / "planted", tmp_path / "written", "plain")
+        (tmp_path / "written").unlink(missing_ok=True)
+        with pytest.raises(PublishFailed, match=r"use allowed operations and answer its golden request\. .*WriteFile"):
+            publish("pub", tmp_path / "planted", models_dir=server.folder, target=server.target)
+        assert not (tmp_path / "written").exists()
+        assert self.hidden(server) == []
+
+    def test_a_version_changed_after_signing_is_published_anew(self, server, exported):
+        newest = publish("pub", exported[2], models_dir=server.folder, target=server.target)
+        numbers = json.loads((server.folder / "pub" / ".ledger.json").read_text())
+        (server.folder / "pub" / str(newest) / "added").write_text("later")
+        assert publish("pub", exported[2], models_dir=server.folder, target=server.target) == max(map(int, numbers)) + 1
+
     def test_a_version_that_the_server_does_not_serve_is_taken_back(self, server, exported, tmp_path):
         with pytest.raises(PublishFailed, match=r"version 1 was taken back to .*\.refused-1.*must become AVAILABLE within 1 s"):
             publish("unlisted", exported[1], models_dir=tmp_path, target=server.target, wait_s=1)
@@ -131,7 +147,7 @@ class TestAgainstAServer:
         code = "from pathlib import Path; from serving.publish import publish; import sys; "
         code += "publish('pub', Path(sys.argv[1]), models_dir=Path(sys.argv[2]), target=sys.argv[3])"
         command = [sys.executable, "-c", code, str(exported[3]), str(server.folder), server.target]
-        points = ("", "/variables/*.index", "/assets.extra/golden.json", "loading")
+        points = ("", "/variables/*.index", "/assets.extra/golden.json", "/assets.extra/manifest.json", "loading")
         for point in points:
             process = subprocess.Popen(command, cwd=ROOT)
             while not self.reached(folder, process.pid, point):

@@ -210,7 +210,7 @@ def test_what_was_promoted_can_be_rolled_back_to_the_version_before_it(releases:
     assert users.answers[0][2].version == bad and users.answers[-1][2].version == 2
     with pytest.raises(ReleaseRefused, match="has neither: stable is 2"):
         releases.roll_back("tiny", "again")
-    with pytest.raises(ReleaseRefused, match="No version of tiny is on trial; stable is 2"):
+    with pytest.raises(ReleaseRefused, match="A version of tiny must be on trial; on trial is none, stable is 2"):
         releases.promote("tiny")
 
 
@@ -228,7 +228,10 @@ def test_a_version_that_fails_only_for_users_is_answered_by_stable_and_rolled_ba
     assert comparison.live[CANARY].errors > 20
     assert not verdict.passed
     assert live_counts("tiny", version)[CANARY].requests >= comparison.live[CANARY].requests
-    assert releases.roll_back("tiny", verdict.reason).canary is None
+    for decided in (releases.promote, releases.roll_back):  # about another version than was shown
+        with pytest.raises(ReleaseRefused, match=f"Version 99 of tiny must be on trial; on trial is {version}, stable is 2"):
+            decided("tiny", "late", 99)
+    assert releases.roll_back("tiny", verdict.reason, version).canary is None
 
 
 def test_a_killed_introduction_serves_on_and_ends_well_the_next_time(

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,7 +34,8 @@ def shop() -> FakeFront:
     ann = history | {"events_total": 3, "spend_90d": 12.5, "events_30d": 3}
     bob: dict[str, Any] = {name: [] for name in history} | {"events_total": 0}
     items = {name: ItemCard(name, f"Title {name}", "toys", None, 2.5, name != "d") for name in "abcdef"}
-    rows = {name: {"user_id": name, **row} for name, row in {"ann": ann, "bob": bob, "a/b": ann}.items()}
+    told = {"features_at": datetime(2024, 2, 20, tzinfo=UTC)}  # with a zone, as the online store tells it
+    rows = {name: {"user_id": name, **told, **row} for name, row in {"ann": ann, "bob": bob, "a/b": ann}.items()}
     made = FakeFront(rows, items, ranking=list("dbfeca"))
     made.settings = get_settings()
     status = {3: SimpleNamespace(state="AVAILABLE")}
