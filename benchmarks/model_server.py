@@ -81,7 +81,7 @@ def closed_loop(target: str, requests: list[bytes], clients: int, seconds: float
 
 
 def with_cpu(process: psutil.Process, target: str, requests: list[bytes], clients: int) -> dict[str, Any]:
-    """`closed_loop`, and the milliseconds of CPU that the server spent on each request: other work on the machine does not change it much."""
+    """`closed_loop`, and the milliseconds of CPU that the server spent on each request, which other work on the machine hardly changes."""
     before = process.cpu_times()
     found = closed_loop(target, requests, clients, SECONDS)
     after = process.cpu_times()
@@ -245,9 +245,9 @@ def report(result: dict[str, Any]) -> str:
     per_row = ", ".join(f"{bare[size] / size:.2f} ms in a batch of {size}" for size in BATCHES)
     lines += [
         "",
-        f"- 16 clients: batched {ours / plain:.1f} times the plain server's rate (goal 4), {ours / unbatched:.1f} times ours without it; by the CPU that "
-        f"a request takes of the server, which other work does not distort, {cpu[2] / cpu[0]:.1f} and {cpu[1] / cpu[0]:.1f} times. "
-        f"What a user costs in the model alone bounds it: {per_row}.",
+        f"- 16 clients: batched {ours / plain:.1f} times the plain server's rate (goal 4), {ours / unbatched:.1f} times ours without; by "
+        f"the CPU that a request takes of the server, which other work hardly changes, {cpu[2] / cpu[0]:.1f} and {cpu[1] / cpu[0]:.1f} "
+        f"times. What a user costs in the model alone bounds it: {per_row}.",
         f"- One client: p50 {lone:.2f} ms, {lone / (bare[1] + wire):.2f} times the bare call ({bare[1]:.2f} ms) plus the wire "
         f"({wire:.2f} ms: the same bytes there and back, no work); goal 1.3.",
         f"- Overload: {overload['offered']:.0f} requests/s offered, {result['capacity']:.0f} being what 16 clients get: {codes}. "
