@@ -14,8 +14,8 @@ SIGNATURE = "serving_default"
 MAX_MESSAGE_BYTES = 256 << 20
 STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 
-#: Retried with jitter by gRPC itself, within the call's deadline: what a server refused before it did anything. After many failures of a
-#: channel gRPC stops retrying until calls succeed again, so that retries do not add to an overload.
+#: Retried with jitter by gRPC itself, within the call's deadline; no call here changes anything, so each may be made twice. After many
+#: failures of a channel gRPC stops retrying until calls succeed again, so that retries do not add to an overload.
 _RETRIES = {
     "methodConfig": [
         {
