@@ -153,12 +153,13 @@ class Batcher:
     def _run_merged(self, batch: list[Task]) -> None:
         first, parts = batch[0], [task.part for task in batch]
         inputs = merge(parts, self._parameters.allowed_batch_sizes if first.key else ())
-        rows, size = sum(each.rows for each in parts), len(next(iter(inputs.values()), ()))
+        rows = sum(each.rows for each in parts)
+        size = len(next(iter(inputs.values()))) if first.key else rows  # allowed sizes may have added rows
         started = time.monotonic()
         outputs = first.servable.call(first.signature_name, inputs, first.wanted)
         self._metrics.observe(RUNTIME_LATENCY, 1e6 * (time.monotonic() - started), model_name=first.model, API="Predict", runtime="TF1")
         self._metrics.observe(BATCH_SIZE, rows, model_name=first.model)
-        answers = [outputs] if len(batch) == 1 and (size == rows or not first.key) else split(outputs, parts, size)
+        answers = [outputs] if len(batch) == 1 and size == rows else split(outputs, parts, size)
         for task, answer in zip(batch, answers, strict=True):
             task.outputs = answer
 

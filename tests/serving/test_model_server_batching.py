@@ -120,6 +120,13 @@ def test_a_lone_request_runs_in_its_own_thread_at_once():
     assert ran_in == [threading.current_thread()]
 
 
+def test_an_input_without_a_batch_is_run_by_itself():
+    model = RowSums()
+    model.signature = lambda _name: signature({"x": (1, ())}, {"y": (1, ())})
+    model.call = lambda _name, inputs, wanted: {"y": 2 * inputs["x"]}
+    assert batcher().run(model, "m", "s", {"x": np.array(3, np.float32)}, (), FOREVER)["y"] == 6
+
+
 def test_other_shapes_and_too_many_rows_wait_for_a_batch_of_their_own(asking):
     some = asking(max_batch_size=3, max_enqueued_batches=9)
     for rows in ([[0, 0]], [[1, 2]], [[1, 2, 3]], [[3, 4], [5, 6]], [[7, 8]], [[1, 1]] * 5):
