@@ -99,7 +99,7 @@ class Rules(Filters):
         self._number("temperature", 0 < self.temperature < math.inf, "above 0")
         self._number("deadline_ms", 0 < self.deadline_ms < math.inf, "above 0")
         self._number("price_min", self.price_min >= 0, "zero or more")
-        self._number("price_max", self.price_max >= self.price_min, f"at least `price_min`, which is {self.price_min:g},")
+        self._number("price_max", self.price_max >= self.price_min, f"at least `price_min`, which is {self.price_min:g}")
         for kind, days in self.had.items():
             if not days > 0:
                 raise ValueError(
