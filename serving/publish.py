@@ -77,17 +77,6 @@ def published_versions(model: str, *, models_dir: Path | None = None) -> list[in
     return sorted(int(entry.name) for entry in base.glob("[0-9]*") if entry.name.isdecimal() and entry.is_dir()) if base.is_dir() else []
 
 
-def write_model_config(models: list[str], path: Path, *, models_dir: Path | None = None) -> None:
-    """Write `models.config`: exactly these models, each from its folder, newest version."""
-    base = (models_dir or get_settings().models_dir).absolute()
-    entries = [
-        f'  config {{ name: {json.dumps(name)} base_path: {json.dumps(str(base / name))} model_platform: "tensorflow" }}\n'
-        for name in models
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, f"model_config_list {{\n{''.join(entries)}}}\n")
-
-
 def write_server_config(home: Path) -> None:
     """Write `batching.config` and `monitoring.config`, in TensorFlow Serving's form."""
     batching = {"max_batch_size": MAX_BATCH_ROWS, "max_enqueued_batches": MAX_WAITING_BATCHES}
@@ -105,6 +94,17 @@ def content_hash(folder: Path) -> str:
             while block := content.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def adopt(models_dir: Path, signing_key: Path) -> None:
+    """Makes the house's signing key where it has none, and signs with it what was published before there were manifests."""
+    if signing_key.exists():
+        return
+    key = manifest.make_key(signing_key)
+    for base in sorted(models_dir.iterdir()) if models_dir.is_dir() else []:
+        for number in published_versions(base.name, models_dir=models_dir):
+            if not (base / str(number) / manifest.MANIFEST_FILE).exists():
+                manifest.sign(base / str(number), base.name, number, key)
 
 
 @contextmanager

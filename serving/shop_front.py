@@ -113,7 +113,8 @@ class ShopFront:
     def extra_inputs(self, model: str, inputs: dict[str, np.ndarray]) -> dict[str, Any]:
         """The served model's inputs beyond `inputs`: a shop's own `x_*` covariates, read from GetModelMetadata."""
         with self._explaining(model):
-            return {name: tensor for name, tensor in self.models.metadata(model).inputs.items() if name not in inputs}
+            label = label_for(model, None, self.settings)
+            return {name: tensor for name, tensor in self.models.metadata(model, label=label).inputs.items() if name not in inputs}
 
     def offer_costs(self) -> dict[str, float]:
         """Mean cost of each offer in past campaigns, read once per published day."""

@@ -14,12 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from serving import keys, manifest
+from serving import keys
 from serving.local import airflow_home, preflight, processes
 from serving.local.airflow_client import AirflowClient
 from serving.local.errors import NotHealthy
 from serving.local.services import Service, services
-from serving.publish import write_server_config
+from serving.publish import adopt, write_server_config
 from serving.release_config import write_config
 from settings import CURRENT_HOUSE, ROOT, Settings, get_settings
 
@@ -81,7 +81,7 @@ def rise(say: Say) -> Rising:
         folder.mkdir(parents=True, exist_ok=True)
     write_config(settings)
     write_server_config(settings.home)
-    manifest.make_key(settings.signing_key)
+    adopt(settings.models_dir, settings.signing_key)
     return Rising(settings, say)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from serving import golden, manifest
 from serving.model_client import ModelClient
-from serving.publish import PublishFailed, content_hash, publish, published_versions, write_model_config
+from serving.publish import PublishFailed, adopt, content_hash, publish, published_versions
 from settings import ROOT, get_settings
 from tests.serving.test_model_server_admission import export_writing
 from training.signatures import GOLDEN_FILE
@@ -22,11 +22,16 @@ from training.signatures import GOLDEN_FILE
 INPUTS = {"x": np.array([[1, 2]], np.float32), "name": np.array(["ann"])}
 
 
-def test_a_config_lists_exactly_the_models_given_from_absolute_folders(house):
-    write_model_config(["recommender", "uplift"], house / "models.config")
-    write_model_config(["recommender"], house / "models.config")
-    expected = f'  config {{ name: "recommender" base_path: "{house}/models/recommender" model_platform: "tensorflow" }}\n'
-    assert (house / "models.config").read_text() == f"model_config_list {{\n{expected}}}\n"
+def test_a_house_from_before_there_were_manifests_signs_what_it_had_published_once(house):
+    folder = house / "models" / "m" / "3"
+    (folder / "variables").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"graph")
+    key = house / "secrets" / "signing_key.pem"
+    adopt(house / "models", key)
+    manifest.verify(folder, "m", 3, manifest.read_public_key(manifest.public_of(key)))
+    (house / "models" / "m" / "4").mkdir()
+    adopt(house / "models", key)  # a house with a key signs only what it publishes
+    assert not (house / "models" / "m" / "4" / manifest.MANIFEST_FILE).exists()
 
 
 def test_only_integer_folders_are_versions(house):
