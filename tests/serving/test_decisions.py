@@ -166,10 +166,12 @@ from tests.serving.test_decisions import NOON, shown
 decisions.FLUSH_SECONDS = 0.02
 log = decisions.DecisionLog(Path(sys.argv[1]), is_wall_clock=False)
 while True:
-    name = log.log(shown("u1"), NOON)
-    time.sleep(0.001)
-    if not log._waiting:
-        print(name, flush=True)  # everything up to this list is on disk
+    for _ in range(20):
+        name = log.log(shown("u1"), NOON)
+        time.sleep(0.001)
+    while log._waiting:
+        time.sleep(0.001)
+    print(name, flush=True)  # everything up to this list is on disk
 """
 
 
