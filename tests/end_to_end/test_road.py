@@ -40,6 +40,10 @@ class Road:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
+    @property
+    def key(self) -> str:
+        return (self.home / "api" / "house_key").read_text(encoding="utf-8").strip()
+
     def address(self, name: str) -> str:
         return f"127.0.0.1:{self.environment[f'PORTRAIT_{name}_PORT']}"
 
@@ -239,11 +243,23 @@ def test_the_feature_server_answers_on_its_port(road: Road) -> None:
     assert values["event_item_ids"] == ["pot", "pot"]
 
 
-def test_the_page_shows_a_customer(road: Road) -> None:
-    page = httpx.get(f"http://{road.address('API')}/", params={"user": "ann"}, timeout=30)
-    assert page.status_code == 200
-    assert "White cup" in page.text
-    assert httpx.get(f"http://{road.address('API')}/", params={"user": "nobody"}, timeout=30).status_code == 404
+def test_the_page_shows_a_customer_to_who_has_a_key(road: Road) -> None:
+    with httpx.Client(base_url=f"http://{road.address('API')}", headers={"accept": "text/html"}, timeout=30) as browser:
+        assert browser.get("/", params={"user": "ann"}).status_code == 303  # to the login
+        browser.post("/login", data={"key": road.key})
+        page = browser.get("/", params={"user": "ann"})
+        assert page.status_code == 200
+        assert "White cup" in page.text
+        assert browser.get("/", params={"user": "nobody"}).status_code == 404
+
+
+def test_an_answer_of_the_api_is_a_logged_decision_of_the_stable_version(road: Road) -> None:
+    with httpx.Client(base_url=f"http://{road.address('API')}", headers={"authorization": f"Bearer {road.key}"}, timeout=30) as caller:
+        answer = caller.get("/v1/users/ann/recommendations", params={"k": 2}).json()
+        assert (answer["source"], answer["label"]) == ("model", "stable")
+        rows = caller.get(f"/v1/decisions/{answer['decision_id']}").json()["rows"]
+    assert [row["subject"] for row in rows[:2]] == [item["item_id"] for item in answer["items"]]
+    assert {(row["user_id"], row["arm"], row["model_version"]) for row in rows} == {("ann", "stable", str(answer["model_version"]))}
 
 
 def test_a_planted_future_purchase_changes_no_training_row(in_house: Road) -> None:
