@@ -172,7 +172,7 @@ class OffersAnswer(BaseModel):
 class VisitedItem(BaseModel):
     """Something a visitor did; without a time it is taken as just done, in the order given."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     item_id: str = Field(min_length=1, max_length=200)
     event_type: str = Field("view", examples=["view", "cart"], max_length=40)
@@ -182,7 +182,7 @@ class VisitedItem(BaseModel):
 class SessionBody(BaseModel):
     """A visit of nobody known, and the list that is wanted; the rules are those of the shop where None."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     events: list[VisitedItem] = Field(max_length=MAX_SESSION, description="oldest first")
     k: int = Field(10, ge=1, le=MAX_LIST)
@@ -205,7 +205,7 @@ class SessionBody(BaseModel):
 class CampaignBody(BaseModel):
     """A campaign to plan."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$", examples=["spring"])
     budget: float = Field(ge=0, allow_inf_nan=False, description="in the shop's currency", examples=[500.0])

@@ -69,6 +69,7 @@ def test_a_visitor_nobody_knows_gets_a_list_from_the_visit_alone(client: TestCli
     row = client.get(f"/v1/decisions/{answer['decision_id']}.1").json()["rows"][0]
     assert row["user_id"] is None
     assert client.post("/v1/recommendations", json={"events": [], "what": 1}).status_code == 422
+    assert client.post("/v1/recommendations", json={"events": [], "exploration_share": False}).status_code == 422
 
 
 def test_items_like_an_item_and_an_unknown_one(client: TestClient) -> None:
