@@ -5,9 +5,9 @@ renames over the old, so a reader sees whole files only, and a thousand small po
 not one for every post. Nothing is ever deleted here but what a killed process left half-written and nobody was told is stored.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from time import time_ns
 from typing import Any
@@ -16,6 +16,7 @@ from uuid import uuid4
 import pyarrow
 import pyarrow.parquet
 
+from sources.durable import replace_whole, sync
 from sources.landing import LANDING
 
 SEGMENT_ROWS = 5_000
@@ -56,7 +57,7 @@ class LiveLog:
             new = pyarrow.Table.from_pylist([row for row in rows if row["ds"] == day], schema=SCHEMA)
             path, held = self._open.get(day) or (self._new_segment(day), SCHEMA.empty_table())
             whole = pyarrow.concat_tables([held, new])
-            _write(path, whole)
+            replace_whole(path, partial(pyarrow.parquet.write_table, whole))
             self._read[path] = _state(path)
             self._open.pop(day, None)
             if whole.num_rows < SEGMENT_ROWS:
@@ -87,7 +88,7 @@ class LiveLog:
         folder = self._folder / f"ds={day}"
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
-            _sync_folder(self._folder)
+            sync(self._folder)
         return folder / f"{time_ns():020d}-{uuid4().hex[:12]}.parquet"
 
     def _remember(self, rows: Sequence[Row]) -> None:
@@ -110,21 +111,3 @@ def _day(folder: Path) -> date:
 def _state(path: Path) -> tuple[int, int]:
     state = path.stat()
     return state.st_mtime_ns, state.st_size
-
-
-def _write(path: Path, table: pyarrow.Table) -> None:
-    beside = path.with_name(f".{path.name}.tmp")
-    with beside.open("wb") as file:
-        pyarrow.parquet.write_table(table, file)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -8,10 +8,10 @@ The day of a file is the day on which its rows reached the disk. A day that is o
 needs no repeating: what was decided just before midnight and written just after belongs to the next day, as a late event does.
 """
 
-import os
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sources.durable import replace_whole, sync
 from sources.files import ARROW_TYPES
 from sources.landing import LANDING
 
@@ -53,14 +54,14 @@ class Segments:
                 self._open = day, self._new_file(day, of_day[0]), SCHEMA.empty_table()
             _, path, held = self._open
             whole = pa.concat_tables([held, pa.Table.from_pylist(of_day, schema=SCHEMA)])
-            _write(path, whole)
+            replace_whole(path, partial(pq.write_table, whole, compression="zstd"))
             self._open = (day, path, whole) if whole.num_rows < SEGMENT_ROWS else None
 
     def _new_file(self, day: date, first: dict[str, Any]) -> Path:
         folder = self._folder / f"ds={day}"
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
-            _sync(self._folder)
+            sync(self._folder)
         return folder / f"{first['decision_id'].split('-')[1]}-{self._writer}.parquet"
 
 
@@ -79,21 +80,3 @@ def stored(folder: Path, decision_id: str) -> list[dict[str, Any]]:
             if found := [row for row in rows if named["place"] is None or row["decision_id"] == decision_id]:
                 return sorted(found, key=lambda row: int(row["decision_id"].rpartition(".")[2]))
     return []
-
-
-def _write(path: Path, table: pa.Table) -> None:
-    beside = path.with_name(f".{path.name}.tmp")
-    with beside.open("wb") as file:
-        pq.write_table(table, file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -20,6 +20,7 @@ from typing import Any
 from serving import golden, manifest
 from serving.model_client import ModelClient, ModelError, ModelNotFound
 from settings import ROOT, get_settings
+from sources.durable import replace_text, sync
 
 LEDGER = ".ledger.json"
 LOAD_CHECK_SECONDS = 300
@@ -81,8 +82,8 @@ def write_server_config(home: Path) -> None:
     """Write `batching.config` and `monitoring.config`, in TensorFlow Serving's form."""
     batching = {"max_batch_size": MAX_BATCH_ROWS, "max_enqueued_batches": MAX_WAITING_BATCHES}
     lines = "".join(f"{name} {{ value: {value} }}\n" for name, value in batching.items())
-    _write(home / "batching.config", f"{lines}pad_variable_length_inputs: true\n")
-    _write(home / "monitoring.config", 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n')
+    replace_text(home / "batching.config", f"{lines}pad_variable_length_inputs: true\n")
+    replace_text(home / "monitoring.config", 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }\n')
 
 
 def content_hash(folder: Path) -> str:
@@ -142,7 +143,7 @@ def _stage(saved_model: Path, base: Path, number: int, digest: str) -> None:
         raise PublishFailed(f"{saved_model} changed while it was being published. Publish it again once it is written.")
     manifest.sign(staged, base.name, number, manifest.make_key(get_settings().signing_key))
     for path in [*staged.rglob("*"), staged]:
-        _sync(path)
+        sync(path)
     check = subprocess.run(
         [sys.executable, "-m", "serving.load_check", str(staged.absolute()), base.name],
         cwd=ROOT,
@@ -155,7 +156,7 @@ def _stage(saved_model: Path, base: Path, number: int, digest: str) -> None:
         said = check.stdout.strip() or f"exit status {check.returncode}: {check.stderr.strip()[-500:]}"
         raise PublishFailed(f"It must load in a fresh process, use allowed operations and answer its golden request. {said}")
     staged.rename(base / str(number))
-    _sync(base)
+    sync(base)
 
 
 def _confirm(client: ModelClient, model: str, number: int, folder: Path, wait_s: float) -> None:
@@ -173,7 +174,7 @@ def _set_aside(base: Path, number: int) -> Path:
         shutil.rmtree(older)
     aside = base / f".refused-{number}"
     (base / str(number)).rename(aside)
-    _sync(base)
+    sync(base)
     return aside
 
 
@@ -187,28 +188,11 @@ def _reserve(base: Path, digest: str) -> int:
     used = [int(number) for number in ledger] + [int(entry.name) for entry in base.glob("[0-9]*") if entry.name.isdecimal()]
     number = max(used, default=0) + 1
     ledger[str(number)] = {"sha256": digest, "state": "staged", "reason": ""}
-    _write(base / LEDGER, json.dumps(ledger, indent=1))
+    replace_text(base / LEDGER, json.dumps(ledger, indent=1))
     return number
 
 
 def _note(base: Path, number: int, state: str, reason: str) -> None:
     ledger = _read_ledger(base)
     ledger[str(number)] |= {"state": state, "reason": reason}
-    _write(base / LEDGER, json.dumps(ledger, indent=1))
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a file whole, whatever happens half-way."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    fresh.write_text(text, encoding="utf-8")
-    _sync(fresh)
-    fresh.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    replace_text(base / LEDGER, json.dumps(ledger, indent=1))

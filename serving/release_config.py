@@ -4,7 +4,6 @@ The server reads the file again every second, and so the file is the truth: a Ha
 """
 
 import json
-import os
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from filelock import FileLock
 from serving.model_client import ModelClient, ModelError
 from serving.release_state import Release, read, released
 from settings import Settings, get_settings
+from sources.durable import replace_text
 from training.signatures import SERVED_MODELS
 
 WAIT_SECONDS = 60.0
@@ -33,9 +33,7 @@ def write_config(settings: Settings | None = None) -> None:
     with FileLock(settings.home / ".models.config.lock"):  # two models may be released at once
         releases = {model: read(model, settings) for model in dict.fromkeys([*SERVED_MODELS, *released(settings)])}
         entries = [_entry(model, settings.models_dir.absolute(), release) for model, release in releases.items()]
-        beside = file.with_name(f".{file.name}.{os.getpid()}")
-        beside.write_text(f"model_config_list {{\n{''.join(entries)}}}\n", encoding="utf-8")
-        beside.replace(file)
+        replace_text(file, f"model_config_list {{\n{''.join(entries)}}}\n")
 
 
 def _entry(model: str, base: Path, release: Release | None) -> str:

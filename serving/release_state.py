@@ -6,7 +6,6 @@ grows the earlier ones stay in. A model without a file is asked without a label,
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -19,6 +18,7 @@ from filelock import FileLock
 
 from serving.errors import NotServed
 from settings import Settings, get_settings
+from sources.durable import replace_text
 
 STABLE, CANARY = "stable", "canary"
 
@@ -77,12 +77,7 @@ def write(release: Release, settings: Settings | None = None) -> Release:
     """Replaces the model's file whole; readers see the old one or the new one."""
     file = _file(release.model, settings)
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    with beside.open("w", encoding="utf-8") as fresh:
-        fresh.write(json.dumps(asdict(release), indent=1))
-        fresh.flush()
-        os.fsync(fresh.fileno())
-    beside.replace(file)
+    replace_text(file, json.dumps(asdict(release), indent=1))
     return release
 
 

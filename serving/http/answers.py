@@ -1,12 +1,13 @@
 """What the API answers, typed: one model a route. Times are UTC and say so; unknown numbers are null."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
+from feature_repo.frames import naive_utc
 from serving import offers as marketing
 from serving import portraits
 from serving.http.parameters import as_naive_utc
@@ -16,8 +17,7 @@ from serving.shop_front import MAX_LIST
 
 
 def _as_utc(time: datetime) -> str:
-    known = time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
-    return f"{known.isoformat()}Z"
+    return f"{naive_utc(time).isoformat()}Z"
 
 
 #: `2024-05-01T00:00:00Z`, from a time with a zone, or from one without, which is UTC throughout the house.
@@ -94,8 +94,8 @@ class ChangesAnswer(BaseModel):
     changes: list[Change]
 
 
-class RecommendedItem(BaseModel):
-    """One place of the list."""
+class PlacedItem(BaseModel):
+    """An item as a customer sees it, and its place in a list."""
 
     rank: int = Field(ge=1)
     item_id: str
@@ -104,6 +104,11 @@ class RecommendedItem(BaseModel):
     brand: str | None
     price: float | None
     in_stock: bool
+
+
+class RecommendedItem(PlacedItem):
+    """One place of the list."""
+
     score: float | None = Field(description="the model's logit; null in a list by popularity")
     reason: str = Field(description="ranked, promoted, explored or popular")
     propensity: float = Field(description="the chance that this item stood here, given the places above it")

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from serving.http.access import needs
-from serving.http.answers import UtcTime
+from serving.http.answers import PlacedItem, UtcTime
 from serving.http.parameters import ItemId, K
 from serving.http.problems import told_in_schema
 from serving.similar import similar
@@ -14,16 +14,9 @@ from serving.similar import similar
 router = APIRouter(prefix="/v1")
 
 
-class SimilarItem(BaseModel):
+class SimilarItem(PlacedItem):
     """One item like the one that was asked about."""
 
-    rank: int = Field(ge=1)
-    item_id: str
-    title: str | None
-    category: str | None
-    brand: str | None
-    price: float | None
-    in_stock: bool
     similarity: float | None = Field(description="cosine of the items' vectors, 1 is the same; null for what stands in by popularity")
 
 

@@ -62,7 +62,8 @@ def test_without_a_key_only_health_answers(client: TestClient) -> None:
 
 @pytest.mark.parametrize("sent", ["Bearer nonsense", "Basic YTpi", "Bearer", "bearer  ", "Bearer pk_1_2"])
 def test_a_wrong_key_is_refused(client: TestClient, sent: str) -> None:
-    is_problem(TestClient(client.app).get("/v1/users/ann/portrait", headers={"Authorization": sent}), 401, "no-key")
+    refused = is_problem(TestClient(client.app).get("/v1/users/ann/portrait", headers={"Authorization": sent}), 401, "no-key")
+    assert "needs a key" in refused["detail"]
 
 
 def test_a_cookie_of_the_web_page_opens_no_route_of_the_api(client: TestClient) -> None:
@@ -287,7 +288,8 @@ def test_similar_items_are_flat_and_of_known_items_alone(client: TestClient, fro
 
 
 def test_a_decision_that_nobody_logged_is_unknown(client: TestClient) -> None:
-    is_problem(client.get("/v1/decisions/20240101-00000000000000-abc"), 404, "unknown-decision")
+    unknown = is_problem(client.get("/v1/decisions/20240101-00000000000000-abc"), 404, "unknown-decision")
+    assert "20240101-00000000000000-abc" in unknown["detail"]
 
 
 def test_a_visit_of_nobody_known_gets_a_list_from_what_was_done_in_it(client: TestClient) -> None:

@@ -1,12 +1,16 @@
 """What the API answered stands in the log of decisions, and can be asked for by its id."""
 
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from serving.decisions import decision_log
+from serving.http.answers import SessionBody
+from serving.http.parameters import request_rules
+from serving.rules import OVERRIDES
 from tests.serving.fakes import FakeFront
 from tests.serving.web_client import caller, put, shop
 
@@ -77,3 +81,8 @@ def test_items_like_an_item_and_an_unknown_one(client: TestClient) -> None:
     assert (answer["item_id"], answer["source"], len(answer["items"])) == ("a", "popularity", 2)
     problem = client.get("/v1/items/zzz/similar")
     assert (problem.status_code, problem.json()["type"]) == (404, "/docs#unknown-item")
+
+
+def test_an_address_and_a_body_set_the_same_rules() -> None:
+    assert set(signature(request_rules).parameters) == set(OVERRIDES)
+    assert set(SessionBody.model_fields) - {"events", "k", "reasons", "debug"} == set(OVERRIDES)

@@ -111,7 +111,7 @@ def test_a_full_queue_drops_counts_and_says_so_and_no_request_waits(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     stuck = threading.Event()
-    monkeypatch.setattr(decisions_store, "_write", lambda *_: stuck.wait(30))
+    monkeypatch.setattr(decisions_store, "replace_whole", lambda *_: stuck.wait(30))
     log = DecisionLog(folder, is_wall_clock=False, queue_rows=10)
     before = DROPPED._value.get()
     began = time.monotonic()
@@ -126,7 +126,7 @@ def test_a_full_queue_drops_counts_and_says_so_and_no_request_waits(
 
 
 def test_what_a_disk_refused_is_written_when_it_takes_it_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, calls = decisions_store._write, []
+    write, calls = decisions_store.replace_whole, []
 
     def failing_once(path: Path, table: object) -> None:
         calls.append(path)
@@ -134,7 +134,7 @@ def test_what_a_disk_refused_is_written_when_it_takes_it_again(folder: Path, mon
             raise OSError("No space left on device")
         write(path, table)
 
-    monkeypatch.setattr(decisions_store, "_write", failing_once)
+    monkeypatch.setattr(decisions_store, "replace_whole", failing_once)
     monkeypatch.setattr(decisions, "FLUSH_SECONDS", 0.05)
     log = DecisionLog(folder, is_wall_clock=False)
     names = [log.log(shown("u1"), NOON)]

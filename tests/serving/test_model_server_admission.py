@@ -117,7 +117,9 @@ class TestLoading:
         return folder
 
     def test_a_signed_version_is_loaded(self, load, version):
-        load("tiny", 1, version).release()
+        loaded = load("tiny", 1, version)
+        assert "serving_default" in loaded.signature_defs
+        loaded.release()
 
     @pytest.mark.parametrize(
         ("spoil", "words"),
