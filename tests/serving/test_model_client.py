@@ -8,6 +8,7 @@ import sys
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -195,6 +196,28 @@ def test_what_was_refused_before_it_ran_is_asked_again_within_the_deadline(faili
     with ModelClient(target) as client:
         assert client.predict("tiny", X) == {}
     assert handler.asked == 3
+
+
+@pytest.mark.slow
+def test_a_server_that_was_away_for_long_is_found_again_within_two_seconds():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with ModelClient(f"127.0.0.1:{port}") as client:
+        until = time.monotonic() + 11  # gRPC would by default wait some six seconds for its next attempt then
+        while time.monotonic() < until:
+            with pytest.raises(ModelUnavailable):
+                client.predict("tiny", X, timeout_s=1)
+            time.sleep(0.2)
+        server = grpc.server(ThreadPoolExecutor(2))
+        server.add_generic_rpc_handlers([Counting()])
+        server.add_insecure_port(f"127.0.0.1:{port}")
+        server.start()
+        until, answer = time.monotonic() + 2, None
+        while answer is None and time.monotonic() < until:
+            with suppress(ModelUnavailable):
+                answer = client.predict("tiny", X, timeout_s=1)
+        server.stop(None)
+    assert answer == {}
 
 
 def test_three_refusals_are_the_answer_and_nothing_else_is_asked_again(failing):
