@@ -14,7 +14,6 @@ from training.signatures import (
     PORTRAIT,
     PROVENANCE_FILE,
     RECOMMENDER,
-    UPLIFT,
     USER_FEATURES,
     WARMUP_FILE,
 )
@@ -306,83 +305,3 @@ def test_a_portrait_without_a_spend_head_says_nan(encoder, traits):
         .serve(**{name: tf.constant(values) for name, values in asked.items()})["expected_spend_90d"]
         .numpy()
     ).all()
-
-
-def campaign(rows: int = 4000) -> pd.DataFrame:
-    """`mail` adds .3 to the visits of people with a high x_score and takes .1 from the others; `gift` does nothing."""
-    random = np.random.default_rng(0)
-    frame = pd.DataFrame(
-        {
-            "user_id": [f"u{row}" for row in range(rows)],
-            "treatment": random.choice(["control", "mail", "gift"], rows),
-            "x_score": random.uniform(0, 1, rows),
-            "x_town": random.choice(["north", "south"], rows),
-            "spend": random.exponential(2.0, rows),
-        }
-    )
-    effect = np.where(frame["treatment"] == "mail", np.where(frame["x_score"] > 0.5, 0.3, -0.1), 0.0)
-    frame["visited"] = (random.uniform(size=rows) < 0.3 + effect).astype(float)
-    frame.loc[frame["treatment"] == "mail", "spend"] += 1.0
-    return frame
-
-
-@pytest.fixture(scope="module")
-def uplift():
-    from training.uplift import fit_uplift
-    from training.uplift_config import UpliftConfig
-
-    config = UpliftConfig(epochs=30, weight_decay=0.001, learning_rate=0.01, dropout=0.0)
-    return fit_uplift(campaign(), ["gift", "mail"], ["visited", "spend"], ["x_score", "x_town"], config, seed=1)
-
-
-def test_the_planted_effect_is_found_where_it_was_planted(uplift):
-    people = pd.DataFrame({"x_score": np.linspace(0, 1, 100), "x_town": ["north", "south"] * 50})
-    added = uplift.predict(people)
-    assert added["visited"][50:, 1].mean() == pytest.approx(0.3, abs=0.08)
-    assert added["visited"][:50, 1].mean() == pytest.approx(-0.1, abs=0.08)
-    assert added["visited"][:, 0].mean() == pytest.approx(0.0, abs=0.06)
-    assert added["spend"][:, 1].mean() == pytest.approx(1.0, abs=0.3)
-
-
-def test_the_exported_uplift_takes_the_shops_covariates_and_says_what_the_networks_say(uplift, encoder, tmp_path):
-    from training.export import export_model
-    from training.served import SavedPredictor, number_inputs
-    from training.uplift import ServedUplift
-
-    served = ServedUplift(uplift, None)
-    assert [(tensor.name, tensor.dtype) for tensor in served.extra_inputs] == [("x_score", "float32"), ("x_town", "string")]
-    people = pd.DataFrame({"x_score": [0.9, 0.1, np.nan], "x_town": ["north", "elsewhere", "south"]})
-    inputs = raw(make_histories({"a": [1], "b": [], "c": [2, 3]})) | number_inputs(np.full((3, len(USER_FEATURES)), np.nan))
-    inputs |= {"x_score": people["x_score"].to_numpy(np.float32), "x_town": people["x_town"].to_numpy(object)}
-    export_model(served, served.serve, UPLIFT, tmp_path / "m", golden=inputs, provenance={}, extra_inputs=served.extra_inputs)
-    names, outputs = signature_of(tmp_path / "m")
-    assert names == declared(UPLIFT.inputs, UPLIFT.outputs)[0] | {"x_score": ("float32", 1), "x_town": ("string", 1)}
-    assert outputs == declared(UPLIFT.inputs, UPLIFT.outputs)[1]
-    answer = SavedPredictor(tmp_path / "m")(inputs)
-    assert answer["treatments"].tolist() == [["gift", "mail"]] * 3
-    expected = uplift.predict(people)
-    np.testing.assert_allclose(answer["visit_uplift"], expected["visited"], atol=1e-5)
-    np.testing.assert_allclose(answer["spend_uplift"], expected["spend"], atol=1e-5)
-    assert np.isnan(answer["conversion_uplift"]).all()  # the campaign did not tell
-
-
-def test_an_arm_without_rows_is_refused_by_name():
-    from training.uplift import fit_uplift
-    from training.uplift_config import UpliftConfig
-
-    frame = pd.DataFrame({"treatment": ["mail", "mail"], "visited": [1.0, 0.0]})
-    with pytest.raises(ValueError, match=r"Every arm must have rows\. Received none for \['control'\]; `treatment` holds \['mail'\]"):
-        fit_uplift(frame, ["mail"], ["visited"], [], UpliftConfig(), seed=1)
-
-
-def test_the_champion_is_the_version_that_answers_users_and_not_the_highest_number(house):
-    from training.served import champion
-
-    assert champion("uplift") is None
-    for number in (1, 2, 10):
-        (house / "models" / "uplift" / str(number)).mkdir(parents=True)
-    assert champion("uplift") == (10, house / "models" / "uplift" / "10")
-    (house / "releases").mkdir()
-    for stable in (2, None):
-        (house / "releases" / "uplift.json").write_text(json.dumps({"stable": stable, "canary": 10}))
-        assert champion("uplift") == ((2, house / "models" / "uplift" / "2") if stable else None)
