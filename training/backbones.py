@@ -3,6 +3,8 @@
 Every block is called as `block(states, segments, gaps)` with `states` `(batch, steps, dim)`, int32 `segments` `(batch, steps)` (0 where
 there is no event; users packed into one row have numbers of their own) and int32 `gaps` `(batch, steps)`, the time-gap buckets.
 It gives new states of the same shape. A step knows itself and earlier steps of its own segment, nothing else.
+`block.last(states, segments, gaps, at)` gives the new state of one step of each row alone, `at` `(batch,)`, as `(batch, 1, dim)`: what is
+served reads the last state, and the feed-forward branch, the gates and the queries of the other steps are most of a block's work.
 """
 
 from __future__ import annotations
@@ -41,6 +43,11 @@ class Block(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **{name: getattr(self, name) for name in self.arguments}}
+
+
+def step_at(values: Any, at: Any) -> Any:
+    """`values` `(batch, steps, dim)` at the step `at` `(batch,)`, `(batch, 1, dim)`."""
+    return ops.matmul(ops.one_hot(at, values.shape[1], dtype=values.dtype)[:, None], values)
 
 
 class FeedForward(Block):
@@ -95,18 +102,34 @@ class GatedAttention(Block):
         states = states + self._gated(0, states, self.drop(self._attended(states, segments, gaps), training=training))
         return states + self._gated(1, states, self.drop(self.feed(states), training=training))
 
+    def last(self, states: Any, segments: Any, gaps: Any, at: Any) -> Any:
+        kernel, bias = self.to_qkv.kernel, self.to_qkv.bias
+        normed, own = self.norm(states), step_at(states, at)
+        query = ops.matmul(self.norm(own), kernel[:, : self.dim]) + bias[: self.dim]  # (batch, 1, dim)
+        key, value = ops.split(ops.matmul(normed, kernel[:, self.dim :]) + bias[self.dim :], 2, axis=-1)  # (batch, steps, dim)
+        between = elapsed_to(gaps, at) if self.time_aware else None
+        own = own + self._gated(0, own, self._mixed(query, key, value, is_seen_from(segments, at), between))
+        return own + self._gated(1, own, self.feed(own))
+
     def _gated(self, branch: int, states: Any, change: Any) -> Any:
         return change * self.gates[branch](states) if self.is_gated else change
 
     def _attended(self, states: Any, segments: Any, gaps: Any) -> Any:
-        steps, size = states.shape[1], self.dim // self.heads
-        qkv = ops.reshape(self.to_qkv(self.norm(states)), (-1, steps, 3, self.heads, size))
-        query, key, value = (ops.transpose(qkv[:, :, part], (0, 2, 1, 3)) for part in range(3))  # (batch, heads, steps, size)
+        query, key, value = ops.split(self.to_qkv(self.norm(states)), 3, axis=-1)
+        return self._mixed(query, key, value, is_seen(segments), elapsed(gaps) if self.time_aware else None)
+
+    def _mixed(self, query: Any, key: Any, value: Any, seen: Any, between: Any) -> Any:
+        """What the queries `(batch, queries, dim)` read from the values `(batch, steps, dim)`; `seen` and the buckets of the time `between`
+        `(batch, queries, steps)`."""
+        queries, size = query.shape[1], self.dim // self.heads
+        query, key, value = (
+            ops.transpose(ops.reshape(part, (-1, part.shape[1], self.heads, size)), (0, 2, 1, 3)) for part in (query, key, value)
+        )  # (batch, heads, queries or steps, size)
         logits = ops.cast(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))), "float32") / size**0.5
-        if self.time_aware:
-            logits = logits + ops.cast(ops.transpose(ops.take(self.time_bias, elapsed(gaps), axis=0), (0, 3, 1, 2)), "float32")
-        weights = ops.cast(ops.softmax(ops.where(is_seen(segments)[:, None], logits, -1e4), axis=-1), value.dtype)
-        mixed = ops.reshape(ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3)), (-1, steps, self.dim))
+        if between is not None:
+            logits = logits + ops.cast(ops.transpose(ops.take(self.time_bias, between, axis=0), (0, 3, 1, 2)), "float32")
+        weights = ops.cast(ops.softmax(ops.where(seen[:, None], logits, -1e4), axis=-1), value.dtype)
+        mixed = ops.reshape(ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3)), (-1, queries, self.dim))
         return self.from_heads(mixed)
 
 
@@ -114,6 +137,13 @@ def is_seen(segments: Any) -> Any:
     """Whether the step of the row may know the step of the column, `(batch, steps, steps)`: an earlier one or itself, of its segment."""
     steps = segments.shape[1]
     return ops.logical_and(segments[:, :, None] == segments[:, None, :], np.tril(np.ones((steps, steps), bool)))
+
+
+def is_seen_from(segments: Any, at: Any) -> Any:
+    """The rows of `is_seen` at the step `at` `(batch,)`, `(batch, 1, steps)`."""
+    steps = segments.shape[1]
+    own = ops.sum(segments * ops.one_hot(at, steps, dtype=segments.dtype), axis=1, keepdims=True)
+    return ops.logical_and(segments == own, ops.arange(steps, dtype=at.dtype)[None] <= at[:, None])[:, None]
 
 
 #: Buckets of the time between two steps: powers of two in seconds up to some 270 years.
@@ -125,10 +155,24 @@ def elapsed(gaps: Any) -> Any:
 
     A gap bucket `g` stands for `2 ** (g - 2)` seconds, less than one for 1, and 0 at a user's first event.
     """
-    seconds = ops.where(gaps > 0, 2.0 ** (ops.cast(gaps, "float32") - 2.0), 0.0)
-    total = ops.cumsum(seconds, axis=1)
-    between = ops.maximum(total[:, :, None] - total[:, None, :], 0.0)
-    return ops.cast(ops.minimum(ops.ceil(ops.log2(between + 1.0)), TIME_BUCKETS - 1.0), "int32")
+    total = _seconds(gaps)
+    return _buckets(total[:, :, None] - total[:, None, :])
+
+
+def elapsed_to(gaps: Any, at: Any) -> Any:
+    """The rows of `elapsed` at the step `at` `(batch,)`, `(batch, 1, steps)`."""
+    total = _seconds(gaps)
+    own = ops.sum(total * ops.one_hot(at, total.shape[1], dtype=total.dtype), axis=1, keepdims=True)
+    return _buckets(own - total)[:, None]
+
+
+def _seconds(gaps: Any) -> Any:
+    """Seconds from the first step to each, `(batch, steps)`."""
+    return ops.cumsum(ops.where(gaps > 0, 2.0 ** (ops.cast(gaps, "float32") - 2.0), 0.0), axis=1)
+
+
+def _buckets(between: Any) -> Any:
+    return ops.cast(ops.minimum(ops.ceil(ops.log2(ops.maximum(between, 0.0) + 1.0)), TIME_BUCKETS - 1.0), "int32")
 
 
 def shifted(values: Any, steps: int) -> Any:
@@ -161,15 +205,25 @@ class CausalConvolution(Block):
         self.feed.build(states_shape)
 
     def call(self, states: Any, segments: Any, _gaps: Any, training: bool = False) -> Any:
-        normed = self.norm(states)
-        taps = []
-        for tap in range(self.kernel):
-            back = tap * self.dilation
+        normed, taps = self.norm(states), []
+        for back in self._reach():
             is_own = shifted(segments, back) == segments
             taps.append(shifted(normed, back) * ops.cast(is_own, normed.dtype)[..., None])
-        filtered, gate = ops.split(self.convolve(ops.concatenate(taps, axis=-1)), 2, axis=-1)
-        states = states + self.drop(self.mix(ops.tanh(filtered) * ops.sigmoid(gate)), training=training)
+        states = states + self.drop(self._convolved(taps), training=training)
         return states + self.drop(self.feed(states), training=training)
+
+    def last(self, states: Any, segments: Any, gaps: Any, at: Any) -> Any:
+        normed, own = self.norm(states), step_at(states, at)
+        tapped = normed * ops.cast(is_seen_from(segments, at), normed.dtype)[:, 0, :, None]  # zero in another segment
+        own = own + self._convolved([step_at(tapped, at - back) for back in self._reach()])  # a step before the first is zero
+        return own + self.feed(own)
+
+    def _reach(self) -> list[int]:
+        return [tap * self.dilation for tap in range(self.kernel)]
+
+    def _convolved(self, taps: list[Any]) -> Any:
+        filtered, gate = ops.split(self.convolve(ops.concatenate(taps, axis=-1)), 2, axis=-1)
+        return self.mix(ops.tanh(filtered) * ops.sigmoid(gate))
 
 
 class InterestEvolution(Block):
@@ -208,6 +262,9 @@ class InterestEvolution(Block):
         dropped = self.drop(interests, training=training)
         evolved = self.evolve(ops.concatenate([self.to_gru(dropped), relevance, keep], axis=-1))
         return states + self.drop(evolved, training=training)
+
+    def last(self, states: Any, segments: Any, gaps: Any, at: Any) -> Any:
+        return step_at(self(states, segments, gaps), at)  # a recurrence has to pass all steps
 
 
 class LstmCell(Block):
@@ -275,6 +332,12 @@ class LongTaste(Block):
         self.mix.build(states_shape)
 
     def call(self, states: Any, vectors: Any, segments: Any, training: bool = False) -> Any:
-        seen = ops.cast(is_seen(segments), states.dtype)
-        summed = ops.matmul(seen, vectors) / ops.sqrt(ops.sum(seen, axis=-1, keepdims=True))
-        return states + self.mix(self.drop(summed, training=training))
+        return states + self.mix(self.drop(self._summed(vectors, is_seen(segments)), training=training))
+
+    def last(self, state: Any, vectors: Any, segments: Any, at: Any) -> Any:
+        """What a call gives at the step `at` `(batch,)`, `(batch, 1, dim)`, from the `state` `(batch, 1, dim)` of that step."""
+        return state + self.mix(self._summed(vectors, is_seen_from(segments, at)))
+
+    def _summed(self, vectors: Any, seen: Any) -> Any:
+        seen = ops.cast(seen, vectors.dtype)
+        return ops.matmul(seen, vectors) / ops.sqrt(ops.sum(seen, axis=-1, keepdims=True))

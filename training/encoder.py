@@ -20,6 +20,7 @@ from training.catalogue import Catalogue, content_of
 from training.encoder_config import EncoderConfig
 from training.fitting import Watch, build_training_model, fit_next_item, validation_ndcg_with
 from training.histories import Histories
+from training.last_state import STEP_INPUTS, last_state
 from training.layers import RESERVED, ItemEncoder, StepEncoder, content_table, unit, unknown_places
 from training.memory import Memory, choose_weights, remembered
 from training.rows import HistoryPieces, learned_from
@@ -52,8 +53,8 @@ def _body(config: EncoderConfig, seed: int) -> keras.Model:
     inputs["vectors"] = keras.Input((steps, config.dim), name="vectors")
 
     sizes = {"types": len(EVENT_TYPE_IDS), "gaps": GAP_BUCKETS, "positions": steps, "waits": GAP_BUCKETS}
-    around = StepEncoder(list(sizes.values()), config.dim, seed + 11, name="step_encoder")
-    states = inputs["vectors"] + around([inputs[name] for name in sizes])
+    around = StepEncoder([sizes[name] for name in STEP_INPUTS], config.dim, seed + 11, name="step_encoder")
+    states = inputs["vectors"] + around([inputs[name] for name in STEP_INPUTS])
     states = keras.layers.Dropout(config.dropout, seed=seed + 14)(states)
     for block in range(config.blocks):
         states = build_block(config, seed + 20 + 10 * block, f"block_{block}")(states, inputs["segments"], inputs["gaps"])
@@ -114,8 +115,10 @@ class TrainedEncoder:
         size = 256
         for start in range(0, len(counts), size):
             chosen = np.arange(start, min(start + size, len(counts)))
-            states = keras.ops.convert_to_numpy(self.network({name: rows[name][chosen] for name in INPUTS}, training=False))
-            last = states[np.arange(len(chosen)), np.maximum(counts[chosen] - 1, 0)]
+            inputs = {name: keras.ops.convert_to_tensor(rows[name][chosen]) for name in INPUTS}
+            at = keras.ops.convert_to_tensor(np.maximum(counts[chosen] - 1, 0).astype(np.int32))
+            state = last_state(self.network.get_layer("body"), self.config, inputs, self.item_encoder(inputs["items"]), at)
+            last = keras.ops.convert_to_numpy(state)
             vectors[chosen] = last / np.sqrt((last**2).sum(-1, keepdims=True) + 1e-12) * (counts[chosen] > 0)[:, None]
         return vectors
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from training.raw_history import HistoryReader, ReadHistory, gap_buckets, unit, waits
+from training.raw_history import HistoryReader, ReadHistory, gap_buckets, waits
 
 SCREENED = 10  # events left out one by one
 DRIVERS = 5  # events named
@@ -39,9 +39,7 @@ def drivers(
     rows = tf.repeat(everyone, screened)  # (batch * screened,)
     shorter = without(history, rows, tf.reshape(steps, [-1]))
     counts = tf.maximum(tf.gather(history.counts, rows) - 1, 0)
-    states = unit(reader.network(shorter, training=False))
-    vectors = tf.gather(states, tf.maximum(counts - 1, 0), batch_dims=1)
-    vectors = tf.where(counts[:, None] > 0, vectors, 0.0)
+    vectors = reader.vectors_of(shorter, tf.gather(reader.item_table, shorter["items"]), counts)
     raw_places = tf.gather(history.raw_places, steps, batch_dims=1)
     left = tf.reshape(answer(vectors, rows, tf.reshape(raw_places, [-1])), [batch, screened, tf.shape(whole)[1]])
     effects = tf.where(is_event[..., None], whole[:, None] - left, -tf.float32.max)  # (batch, screened, answers)
@@ -55,13 +53,10 @@ def drivers(
 def _screen(reader: HistoryReader, history: ReadHistory, answer: Answer, recalled: tf.Tensor | float) -> tf.Tensor:
     """How much each event may matter to the answers together, `(batch, length)`: |gradient times input| of its item vector, with what is
     recalled; -1 for none."""
-    body, embed = reader.network.get_layer("body"), reader.network.get_layer("item_encoder")
-    others = {name: tensor for name, tensor in history.inputs.items() if name != "items"}
-    vectors = embed(history.inputs["items"])
+    vectors = tf.gather(reader.item_table, history.places)
     with tf.GradientTape() as tape:
         tape.watch(vectors)
-        states = body({"vectors": vectors, **others}, training=False)
-        last = unit(tf.gather(states, tf.maximum(history.counts - 1, 0), batch_dims=1))
+        last = reader.vectors_of(history.inputs, vectors, history.counts)
         everyone = tf.range(tf.shape(last)[0])
         total = tf.reduce_sum(answer(last, everyone, tf.fill(tf.shape(everyone), -1)))
     gradient = tape.gradient(total, vectors)

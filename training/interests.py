@@ -45,12 +45,15 @@ class Interests(tf.Module):
         shares = tf.math.divide_no_nan(shares, tf.reduce_sum(shares, axis=1, keepdims=True))
         return tf.where(tf.reduce_any(vectors != 0.0, axis=1, keepdims=True), shares, self.usual)
 
-    def at(self, history: ReadHistory, until_us: tf.Tensor) -> tf.Tensor:
-        """Interests from the read events before `until_us` `(batch,)`, `(batch, categories)`; NaN where there are none."""
+    def at(self, history: ReadHistory, states: tf.Tensor, until_us: tf.Tensor) -> tf.Tensor:
+        """Interests from the read events before `until_us` `(batch,)`, `(batch, categories)`; NaN where there are none.
+
+        `states` are the `HistoryReader.states_of` the history.
+        """
         is_before = (history.inputs["segments"] > 0) & (history.times < until_us[:, None])
         age = tf.cast(until_us[:, None] - history.times, tf.float32) / DAY_US
         weights = tf.where(is_before, tf.pow(2.0, -age / HALF_LIFE_DAYS), 0.0)[..., None]  # (batch, length, 1)
-        expected = self.expected(unit(tf.reduce_sum(history.states * weights, axis=1)))
+        expected = self.expected(unit(tf.reduce_sum(states * weights, axis=1)))
         own = tf.gather(self.is_in_category, history.places)  # (batch, length, categories)
         counts = tf.reduce_sum(own * weights, axis=1) + SMOOTHING * self.usual
         shares = 0.5 * expected + 0.5 * counts / tf.reduce_sum(counts, axis=1, keepdims=True)
@@ -83,11 +86,11 @@ class Interests(tf.Module):
         whole = tf.math.lgamma(CONCENTRATION) - tf.math.lgamma(CONCENTRATION + tf.reduce_sum(counts, axis=-1))
         return whole + tf.reduce_sum(tf.math.lgamma(prior + counts) - tf.math.lgamma(prior), axis=-1)
 
-    def outputs(self, history: ReadHistory, as_of_us: tf.Tensor) -> dict[str, tf.Tensor]:
+    def outputs(self, history: ReadHistory, states: tf.Tensor, as_of_us: tf.Tensor) -> dict[str, tf.Tensor]:
         """The interest outputs of the signature, categories by falling interest; a user without events has the usual ones."""
-        now = self.at(history, as_of_us)
+        now = self.at(history, states, as_of_us)
         now = tf.where(tf.math.is_nan(now), self.usual, now)
-        before = self.at(history, as_of_us - MONTH_US)
+        before = self.at(history, states, as_of_us - MONTH_US)
         order = tf.argsort(now, axis=1, direction="DESCENDING", stable=True)
         expected = self.expected(history.vectors)
         names = tf.constant([*self.categories, ""], tf.string)

@@ -53,7 +53,7 @@ class Portrait(tf.Module):
         return {
             "vector": history.vectors,
             **self._trait_outputs(chances, tf.shape(history.counts)[0]),
-            **self.interests.outputs(history, as_of_us),
+            **self.interests.outputs(history, self.reader.states_of(history), as_of_us),
             **{name: propensities[:, place] for place, name in enumerate(OUTCOMES)},
             "expected_spend_90d": self._expected_spend(history, features),
             "segment": self.segments.name_of(features) if self.segments else tf.fill(tf.shape(history.counts), ""),

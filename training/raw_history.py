@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from training.encoder import TrainedEncoder
 from training.hashing import KEY
+from training.last_state import last_state
 from training.layers import BUCKETS, RESERVED
 from training.windows import EVENT_TYPE_IDS, GAP_SECONDS
 
@@ -19,16 +21,14 @@ DAY_US = 86_400_000_000
 class ReadHistory:
     """What a batch of raw histories holds; the newest `length` real events are left-aligned, oldest first, zeros behind them.
 
-    `inputs` of the encoder `(batch, length)`; `vectors` `(batch, dim)` of length 1, zeros without events; `states`
-    `(batch, length, dim)` of length 1; `times` `(batch, length)` in microseconds; `raw_places` `(batch, length)` where each stood in the
-    raw arrays; `all_places` `(batch, steps)` the item places of all that was given, not only of the newest, 0 for no event; `counts`
-    `(batch,)`; `days_since_last` `(batch,)` float32, NaN without events.
+    `inputs` of the encoder `(batch, length)`; `vectors` `(batch, dim)` of length 1, zeros without events; `times` `(batch, length)` in
+    microseconds; `raw_places` `(batch, length)` where each stood in the raw arrays; `all_places` `(batch, steps)` the item places of all
+    that was given, not only of the newest, 0 for no event; `counts` `(batch,)`; `days_since_last` `(batch,)` float32, NaN without events.
     """
 
     inputs: dict[str, tf.Tensor]
     as_of_us: tf.Tensor
     vectors: tf.Tensor
-    states: tf.Tensor
     times: tf.Tensor
     raw_places: tf.Tensor
     all_places: tf.Tensor
@@ -64,8 +64,11 @@ class HistoryReader(tf.Module):
         places = np.arange(len(encoder.catalogue)) + RESERVED
         self._item_places = lookup(np.append(encoder.catalogue.item_ids, ""), np.append(places, 0), -1)
         self.type_ids = lookup(np.array(list(EVENT_TYPE_IDS)), np.array(list(EVENT_TYPE_IDS.values())), EVENT_TYPE_IDS["?"])
-        self.network = encoder.network
+        self.config, self.body = encoder.config, encoder.network.get_layer("body")
         self.length = encoder.config.sequence_length
+        every_place = np.arange(encoder.item_encoder.places, dtype=np.int32)
+        # In place of the item encoder, whose table of content is larger and whose sums would be made anew for every event asked about.
+        self.item_table = tf.Variable(keras.ops.convert_to_numpy(encoder.item_encoder(every_place)), trainable=False)  # (places, dim)
 
     def places_of(self, item_ids: tf.Tensor) -> tf.Tensor:
         """Item places as in `training.layers`, same shape int32: '' is 0, an item outside the catalogue has the place of its bucket."""
@@ -95,21 +98,31 @@ class HistoryReader(tf.Module):
             "segments": tf.cast(is_kept, tf.int32),
             "positions": tf.tile(reach, [tf.shape(counts)[0], 1]),
         }
-        states = unit(self.network(inputs, training=False))  # (batch, length, dim)
-        last = tf.gather(states, tf.maximum(kept - 1, 0), batch_dims=1)  # (batch, dim)
         newest_time = tf.reduce_max(tf.where(is_real, event_times_us, 0), axis=1)
         days = tf.cast((as_of_us - newest_time) / DAY_US, tf.float32)
         return ReadHistory(
             inputs,
             as_of_us,
-            tf.where(counts[:, None] > 0, last, 0.0),
-            states,
+            self.vectors_of(inputs, tf.gather(self.item_table, inputs["items"]), kept),
             take(times),
             take(tf.cast(order, tf.int32)),
             self.places_before(event_item_ids, event_times_us, as_of_us),
             kept,
             tf.where(counts > 0, days, np.nan),
         )
+
+    def vectors_of(self, inputs: dict[str, tf.Tensor], item_vectors: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+        """The vectors of histories of `counts` `(batch,)` events, `(batch, dim)` of length 1, zeros without events.
+
+        `item_vectors` `(batch, length, dim)`, rows of `item_table`, are what is read of the items.
+        """
+        last = unit(last_state(self.body, self.config, inputs, item_vectors, tf.maximum(counts - 1, 0)))
+        return tf.where(counts[:, None] > 0, last, 0.0)
+
+    def states_of(self, history: ReadHistory) -> tf.Tensor:
+        """The states after each event, `(batch, length, dim)` of length 1."""
+        others = {name: tensor for name, tensor in history.inputs.items() if name != "items"}
+        return unit(self.body({"vectors": tf.gather(self.item_table, history.places), **others}, training=False))
 
     def places_before(self, event_item_ids: tf.Tensor, event_times_us: tf.Tensor, as_of_us: tf.Tensor) -> tf.Tensor:
         """Item places of all events before the question, not only of the newest, `(batch, steps)`; 0 elsewhere."""

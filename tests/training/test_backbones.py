@@ -72,6 +72,33 @@ def test_padding_is_ignored_whatever_stands_there(block):
     np.testing.assert_allclose(short[0, :3], padded[0, :3], atol=1e-6)
 
 
+def test_a_step_asked_alone_has_the_state_that_the_whole_row_gives_it(block):
+    generator = np.random.default_rng(3)
+    states, segments = generator.normal(size=(7, 6, 8)).astype(np.float32), [[1, 1, 2, 2, 2, 0]] * 5 + [[0] * 6, [1] * 6]
+    gaps, at = generator.integers(0, 30, (7, 6)), np.array([0, 1, 2, 3, 4, 0, 5], np.int32)
+    alone = np.array(block.last(states, np.array(segments, np.int32), np.array(gaps, np.int32), at))
+    assert alone.shape == (7, 1, 8)
+    np.testing.assert_allclose(alone[:, 0], call(block, states, segments, gaps)[np.arange(7), at], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_last_state_of_a_network_is_that_of_all_its_states(kind):
+    from training.encoder import INPUTS, build_encoder, build_item_encoder
+    from training.last_state import last_state
+
+    config = EncoderConfig(dim=8, heads=2, blocks=2, sequence_length=6, **KINDS[kind])
+    items = build_item_encoder(config, {"places": 30, "columns": 8, "categories": 2, "brands": 2}, seed=1)
+    network = build_encoder(config, items, seed=1)
+    generator = np.random.default_rng(4)
+    network.set_weights([values + generator.normal(scale=0.1, size=values.shape) for values in network.get_weights()])
+    counts = np.array([6, 3, 1])
+    is_event = (np.arange(6) < counts[:, None]).astype(np.int32)
+    inputs = {name: generator.integers(0, 6, (3, 6)).astype(np.int32) * is_event for name in INPUTS} | {"segments": is_event}
+    whole = np.array(network(inputs))[np.arange(3), counts - 1]
+    at = (counts - 1).astype(np.int32)
+    np.testing.assert_allclose(np.array(last_state(network.get_layer("body"), config, inputs, items(inputs["items"]), at)), whole, atol=1e-5)
+
+
 def test_a_config_round_trip_gives_the_same_numbers(block):
     copy = type(block).from_config(block.get_config())
     call(copy, states_of(1), [[1] * 6])

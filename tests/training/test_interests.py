@@ -34,11 +34,11 @@ def read(interests, rows, days, at_day):
 
 def test_interests_are_half_expectation_and_half_weighted_counts(interests, encoder):
     history, as_of, _ = read(interests, [0, 2, 1], [0, 20, 38], 40)  # categories even, even, odd
-    found = interests[0].at(history, as_of).numpy()[0]
+    found = interests[0].at(history, interests[1].states_of(history), as_of).numpy()[0]
     weights = np.exp2(-np.array([40, 20, 2]) / 20.0)
     usual = interests[0].usual.numpy()
     counts = np.array([weights[0] + weights[1], weights[2]]) + 2 * usual
-    states = history.states.numpy()[0, :3]
+    states = interests[1].states_of(history).numpy()[0, :3]
     vector = (states * weights[:, None]).sum(0)
     vector /= np.linalg.norm(vector)
     logits = encoder.vectors_of_items @ vector / encoder.config.temperature + encoder.item_bias
@@ -50,14 +50,14 @@ def test_interests_are_half_expectation_and_half_weighted_counts(interests, enco
 
 def test_a_month_ago_knows_only_the_events_of_then(interests):
     history, as_of, _ = read(interests, [0, 2, 4, 1, 3], [1, 2, 3, 50, 51], 52)
-    found = {name: tensor.numpy()[0] for name, tensor in interests[0].outputs(history, as_of).items()}
+    found = {name: tensor.numpy()[0] for name, tensor in interests[0].outputs(history, interests[1].states_of(history), as_of).items()}
     alone, _, _ = read(interests, [0, 2, 4], [1, 2, 3], 22)
-    before = interests[0].at(alone, as_of - 30 * DAY_US).numpy()[0]
+    before = interests[0].at(alone, interests[1].states_of(alone), as_of - 30 * DAY_US).numpy()[0]
     assert [name.decode() for name in found["interest_categories"]] == ["odd", "even"]
     np.testing.assert_allclose(found["interest_shares_30d_ago"][::-1], before, atol=1e-3)  # but for when the next event came
     np.testing.assert_allclose(found["interest_changes"], found["interest_shares"] - found["interest_shares_30d_ago"], atol=1e-6)
     young, as_of, _ = read(interests, [0, 2], [1, 2], 3)
-    outputs = interests[0].outputs(young, as_of)
+    outputs = interests[0].outputs(young, interests[1].states_of(young), as_of)
     assert np.isnan(outputs["interest_shares_30d_ago"].numpy()).all()
 
 
@@ -86,4 +86,4 @@ def test_evidence_of_a_break_is_the_mean_bayes_factor_over_the_moments(interests
 def test_without_moments_there_is_no_evidence_and_no_alarm(interests):
     history, as_of, _ = read(interests, walk(0, 2), [1, 2], 3)
     assert interests[0].evidence(history, as_of).numpy()[0] == 0
-    assert interests[0].outputs(history, as_of)["interest_alarm"].numpy().tolist() == [0]
+    assert interests[0].outputs(history, interests[1].states_of(history), as_of)["interest_alarm"].numpy().tolist() == [0]
