@@ -73,6 +73,20 @@ class Batcher:
         assert task.outputs is not None
         return task.outputs
 
+    def check_room(self, servable: Servable, model: str) -> None:
+        """ServingError(RESOURCE_EXHAUSTED) where not even one row would find a place. Asked before a request's tensors are read: a refusal
+        must cost less than an answer."""
+        with self._lock:
+            if self._running >= self._parameters.num_batch_threads and self._waiting_rows[servable] >= self._parameters.max_enqueued_rows:
+                raise self._full(servable, model)
+
+    def _full(self, servable: Servable, model: str) -> ServingError:
+        waiting, most = self._waiting_rows[servable], self._parameters.max_enqueued_rows
+        return ServingError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"The batch scheduling queue to which this task was submitted is full; {waiting} rows of model {model} wait, of at most {most}",
+        )
+
     def _may_start(self, task: Task) -> bool:
         with self._lock:
             if self._running < self._parameters.num_batch_threads:
@@ -80,11 +94,7 @@ class Batcher:
                 task.batch = [task]
                 return True
             if self._waiting_rows[task.servable] + self._weight(task) > self._parameters.max_enqueued_rows:
-                raise ServingError(
-                    grpc.StatusCode.RESOURCE_EXHAUSTED,
-                    "The batch scheduling queue to which this task was submitted is full; "
-                    f"{self._waiting_rows[task.servable]} rows of model {task.model} wait, of at most {self._parameters.max_enqueued_rows}",
-                )
+                raise self._full(task.servable, task.model)
             task.queued_at = time.monotonic()
             self._queue.append(task)
             self._waiting_rows[task.servable] += self._weight(task)

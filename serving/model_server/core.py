@@ -43,10 +43,10 @@ class Core:
         started, status = time.monotonic(), grpc.StatusCode.OK
         try:
             with self._running(), self.catalogue.borrow(spec) as (version, servable):
-                name, inputs = asked(servable)
-                if self._batcher:
-                    return version, self._batcher.run(servable, spec.name, name, inputs, output_filter, deadline)
-                return version, servable.run(name, inputs, output_filter)
+                if self._batcher is None:
+                    return version, servable.run(*asked(servable), output_filter)
+                self._batcher.check_room(servable, spec.name)
+                return version, self._batcher.run(servable, spec.name, *asked(servable), output_filter, deadline)
         except ServingError as error:
             status = error.code
             raise

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import nullcontext
 
 import grpc
 import numpy as np
@@ -10,8 +11,12 @@ import pytest
 pytestmark = pytest.mark.slow  # imports TensorFlow
 
 pytest.importorskip("tensorflow")
+from tensorflow_serving.apis import model_pb2  # noqa: E402
+
 from serving.model_server import merging  # noqa: E402
 from serving.model_server.batching import Batcher  # noqa: E402
+from serving.model_server.catalogue import Catalogue  # noqa: E402
+from serving.model_server.core import Core  # noqa: E402
 from serving.model_server.errors import ServingError, invalid  # noqa: E402
 from serving.model_server.metrics import Metrics  # noqa: E402
 from serving.model_server.parameters import Batching, read_batching  # noqa: E402
@@ -145,6 +150,24 @@ def test_a_full_queue_refuses_at_once_and_the_accepted_ones_are_answered(asking)
     for refused in (fourth, fifth):
         assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "queue to which this task was submitted is full; 2 rows of model m wait, of at most 2" in refused.message
+
+
+def test_a_full_queue_refuses_before_the_tensors_of_a_request_are_read(asking):
+    some = asking(max_batch_size=2)
+    for _ in range(2):
+        some.ask([[1, 1]])
+    some.batcher.check_room(some.model, "m")
+    some.ask([[1, 1]])
+
+    def unread(_servable):
+        raise AssertionError("a refusal must cost less than an answer")
+
+    served = Catalogue(lambda *_: some.model)
+    served.borrow = lambda _spec: nullcontext((1, some.model))
+    core = Core(served, Metrics(), some.batcher)
+    with pytest.raises(ServingError, match="2 rows of model m wait, of at most 2"):
+        core.predict(model_pb2.ModelSpec(name="m"), unread, (), FOREVER, "GRPC")
+    assert some.answers() == [[2]] * 3
 
 
 def test_a_request_larger_than_the_queue_may_wait_where_it_is_empty(asking):

@@ -96,7 +96,9 @@ def test_the_last_state_of_a_network_is_that_of_all_its_states(kind):
     inputs = {name: generator.integers(0, 6, (3, 6)).astype(np.int32) * is_event for name in INPUTS} | {"segments": is_event}
     whole = np.array(network(inputs))[np.arange(3), counts - 1]
     at = (counts - 1).astype(np.int32)
-    np.testing.assert_allclose(np.array(last_state(network.get_layer("body"), config, inputs, items(inputs["items"]), at)), whole, atol=1e-5)
+    np.testing.assert_allclose(
+        np.array(last_state(network.get_layer("body"), config, inputs, items(inputs["items"]), at)), whole, atol=1e-5
+    )
 
 
 def test_a_config_round_trip_gives_the_same_numbers(block):
