@@ -54,14 +54,15 @@ def free_ports(count: int) -> list[int]:
 
 @pytest.fixture(scope="session")
 def server(exported: dict[int, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerUnderTest]:
-    """Serves `tiny` (versions 1 and 2, labels stable and canary), `swap`, `shelf`, `pub` (empty) and `gone` (no folder)."""
+    """Serves `tiny` (versions 1 and 2, labels stable and canary), `swap`, `shelf`, `pub`, `killed` (empty) and `gone` (no folder)."""
     folder = tmp_path_factory.mktemp("models")
     for version in (1, 2):
         shutil.copytree(exported[version], folder / "tiny" / str(version))
     (folder / "swap").mkdir()
     (folder / "shelf").mkdir()
     (folder / "pub").mkdir()
-    more = "".join(SERVED.replace("NAME", name).replace("FOLDER", str(folder)) for name in ("gone", "swap", "shelf", "pub"))
+    (folder / "killed").mkdir()
+    more = "".join(SERVED.replace("NAME", name).replace("FOLDER", str(folder)) for name in ("gone", "swap", "shelf", "pub", "killed"))
     (folder / "models.config").write_text(TINY_CONFIG.format(folder=folder, more=more))
     port, rest_port = free_ports(2)
     command = [sys.executable, "-m", "serving.model_server", f"--port={port}", f"--rest_api_port={rest_port}"]
