@@ -58,7 +58,8 @@ def create_app(*, decisions: FindDecisions | None = None, roll_back: RollBack | 
     for kind in (ProblemError, ConsumerError, ModelError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _tell)
     app.add_exception_handler(LoginNeeded, _to_login)
-    app.add_middleware(Envelope, metrics=metrics, limits={events.PATH: lambda: max(MAX_BODY, events.MAX_BYTES + 1)})
+    limits = {events.PATH: lambda: max(MAX_BODY, events.MAX_BYTES + 1)}
+    app.add_middleware(Envelope, metrics=metrics, limits=limits, room=settings.api_in_flight)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     return app
 

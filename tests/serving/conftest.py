@@ -91,7 +91,7 @@ def server(exported: dict[int, Path], tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def protocol_server(request: pytest.FixtureRequest) -> ServerUnderTest:
-    """The server that the protocol tests ask: TF_SERVING_TARGET where it is set (see tiny_models.py), else the embedded one."""
+    """The server that tests of the contract ask: TF_SERVING_TARGET where it is set (see tiny_models.py), else the embedded one."""
     if target := os.environ.get("TF_SERVING_TARGET"):
         return ServerUnderTest(target, os.environ.get("TF_SERVING_REST_TARGET", ""), Path())
     return request.getfixturevalue("server")

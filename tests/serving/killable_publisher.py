@@ -1,8 +1,8 @@
-"""`python -m tests.serving.killable_publisher MODEL MODELS_DIR TARGET`: publishes at command, each time in a fork of this process, which has
-imported TensorFlow once and run nothing of it.
+"""`python -m tests.serving.killable_publisher MODEL MODELS_DIR TARGET`: publishes at command, each time in a fork of this process.
 
-It says `ready` once. A line on stdin is `<SavedModel folder> <n>`: publish it, and die by SIGKILL before line n of the publisher's own code (0: live). Answers
-the child's pid, then its wait status and, where it lived, the lines that it ran.
+It has imported TensorFlow once and run nothing of it, and says `ready`. A line on stdin is `<SavedModel folder> <n>`: publish it, and die
+by SIGKILL before line n of the publisher's own code (0: live). Answers the child's pid, then its exit status and, where it lived, the lines
+that it ran.
 """
 
 import os
