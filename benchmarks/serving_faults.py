@@ -54,13 +54,13 @@ def killed(house: House) -> dict[str, Any]:
     house.start("model-server")
     house.wait_for_models()
     back = time.monotonic()
-    return told(load.result(), gone, back, "model")
+    return told(load.result(), gone, back)
 
 
-def told(whole: Load, gone: float, back: float, normal: str) -> dict[str, Any]:
+def told(whole: Load, gone: float, back: float) -> dict[str, Any]:
     """Rows of before, while it was away and after; seconds from its return to the first normal answer of those after which all were."""
     later = whole.between(back, whole.began + whole.seconds)
-    late = [answer.due for answer in later.answers if answer.said not in (normal, "answered")]
+    late = [answer.due for answer in later.answers if answer.said not in ("model", "answered")]
     recovery = max(late, default=back - whole.began) - (back - whole.began)
     away = whole.between(gone, back)
     result = {
@@ -98,7 +98,8 @@ def sqlite(house: House) -> dict[str, Any]:
     time.sleep(AWAY_SECONDS)
     for name in names:
         (folder / f"away-{name}").replace(folder / name)
-    return told(load.result(), gone, time.monotonic(), "model")
+    back = time.monotonic()
+    return told(load.result(), gone, back)
 
 
 def redis(house: House) -> dict[str, Any]:
@@ -124,7 +125,8 @@ def redis(house: House) -> dict[str, Any]:
         server.wait()
         time.sleep(AWAY_SECONDS)
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        return told(load.result(), gone, time.monotonic(), "model")
+        back = time.monotonic()
+        return told(load.result(), gone, back)
     finally:
         house.stop("api-redis")
         server.terminate()

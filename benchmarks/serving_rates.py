@@ -2,15 +2,16 @@
 
 import json
 import re
+import time
 from collections import Counter
 from typing import Any
 
-from benchmarks.serving_house import KEY_RATE, House, users
+from benchmarks.serving_house import KEY_RATE, PATIENCE_SECONDS, House, users
 from benchmarks.serving_load import Load, closed_loop, open_loop, percentiles
 
 #: Requests a second, each step half as much again; the ladder ends two steps after the knee.
 RATES = (20, 30, 45, 68, 100, 150, 225, 340, 510)
-SECONDS, OVERLOAD_SECONDS = 4.0, 6.0
+SECONDS, OVERLOAD_SECONDS, WARM_SECONDS = 4.0, 6.0, 3.0
 #: The knee is the highest rate before which, and at which, this share is answered with 200 and p95 is below so many times the lowest rate's
 #: p50.
 ANSWERED, WORSE = 0.99, 10.0
@@ -31,9 +32,12 @@ def paths(kind: str) -> list[str]:
     return [f"/v1/users/{user}/{routes[number % len(routes)]}" for number, user in enumerate(users())]
 
 
-def warm(house: House, seconds: float = 4.0) -> None:
-    """The first requests of a process read the items and import Feast."""
-    closed_loop(house.settings.api_port, house.requests(paths("mix")), 2, seconds)
+def warm(house: House) -> None:
+    """The first request of a process waits until it has imported Feast and read the items; then each of its threads opens the store."""
+    port, requests, until = house.settings.api_port, house.requests(paths("mix")), time.monotonic() + PATIENCE_SECONDS
+    while closed_loop(port, requests, 1, 0.2).statuses()[200] == 0:
+        assert time.monotonic() < until, "the API answers nobody"
+    closed_loop(port, requests, 4, WARM_SECONDS)
 
 
 def rates(house: House) -> dict[str, Any]:
@@ -62,7 +66,8 @@ def row(load: Load) -> dict[str, Any]:
     statuses, said = load.statuses(), Counter(answer.said for answer in load.answers)
     by_model = said["model"] / max(1, said["model"] + said["popularity"])
     others = {str(name): number for name, number in said.items() if name not in ("model", "popularity", "answered")}
-    return {**load.ms(), "ok": statuses[200] / len(load.answers), "by model": by_model, "others": others, "asked": len(load.answers)}
+    shares = {"ok": statuses[200] / max(1, len(load.answers)), "by model": by_model}
+    return {**load.ms(), **shares, "others": others, "asked": len(load.answers)}
 
 
 def overload(house: House) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow
@@ -47,15 +48,25 @@ class PortraitSqliteOnlineStore(SqliteOnlineStore):
     def __init__(self) -> None:
         self._connections = threading.local()  # a connection is a transaction: threads must not share one
 
-    def _get_conn(self, config: RepoConfig) -> sqlite3.Connection:
-        if getattr(self._connections, "open", None) is None:
-            connection = _initialize_conn(self._get_db_path(config))
+    def _get_conn(self, config: RepoConfig, *, makes_file: bool = False) -> sqlite3.Connection:
+        """This thread's connection to the file that lies at the path now: one whose file was replaced would read the old one for ever.
+
+        FileNotFoundError where none lies there, unless it is to be made: an empty one in its place would be kept open just so.
+        """
+        path = Path(self._get_db_path(config))
+        found = _identity(path)
+        if found is None and not makes_file:
+            raise FileNotFoundError(
+                f"The online store must lie at {path}. Nothing is there. Bring it back, or run `ingest`, which makes it from the features."
+            )
+        if found is None or getattr(self._connections, "file", None) != found:
+            connection = _initialize_conn(str(path))
             connection.execute(f"pragma busy_timeout = {BUSY_SECONDS * 1000}")
             connection.execute("pragma journal_mode = wal")  # readers go on while a batch is written
             connection.execute("pragma synchronous = normal")  # a power cut may lose the last batches, which are materialised again
             connection.execute("pragma wal_autocheckpoint = 20000")
             connection.execute("pragma cache_size = -65536")  # KiB: the pages of one batch are written once, when it ends
-            self._connections.open = connection
+            self._connections.open, self._connections.file = connection, _identity(path)
         return self._connections.open
 
     def update(
@@ -68,7 +79,7 @@ class PortraitSqliteOnlineStore(SqliteOnlineStore):
         partial: bool,
     ) -> None:
         """Makes and drops the views' tables, `feast apply`'s part of the work."""
-        with self._get_conn(config) as connection:
+        with self._get_conn(config, makes_file=True) as connection:
             connection.execute(f"create table if not exists {_quoted(config.project + '_horizon')} (only integer primary key, at text)")
             for view in tables_to_keep:
                 table = _table(config, view)
@@ -200,6 +211,15 @@ def _seconds(time: datetime) -> float:
 
 def _pair(row: StoredRow) -> tuple[int, float | None]:
     return int(_seconds(row.features_at)), None if row.created_at is None else _seconds(row.created_at)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What stays the same of a file that is moved, and differs where another lies in its place."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _quoted(name: str) -> str:
