@@ -7,8 +7,8 @@ from collections import Counter
 from typing import Any
 
 from benchmarks.model_server import free_port
-from benchmarks.serving_house import House
-from benchmarks.serving_load import Load, beside, open_loop
+from benchmarks.serving_house import PATIENCE_SECONDS, House
+from benchmarks.serving_load import Beside, Load
 from benchmarks.serving_rates import paths, row, source, warm
 from serving import manifest
 from serving.model_client import ModelClient
@@ -26,16 +26,17 @@ def swap(house: House) -> dict[str, Any]:
     newest = max(published_versions(MODEL))
     staged = shutil.copytree(base / str(newest), base / f".{newest + 1}.tmp", ignore=shutil.ignore_patterns("manifest.json"))
     manifest.sign(staged, MODEL, newest + 1, manifest.make_key(house.settings.signing_key))
-    load = beside(open_loop, house.settings.api_port, house.requests(paths("recommendations")), RATE, 40, source)
+    load = Beside(house.settings.api_port, house.requests(paths("recommendations")), RATE, source)
     time.sleep(BEFORE_SECONDS)
     begun = time.monotonic()
     staged.rename(base / str(newest + 1))
     with ModelClient(house.settings.model_server_target) as client:
-        client.wait_available(MODEL, newest + 1, timeout_s=30)
-        while client.status(MODEL)[newest].state != "END":
+        client.wait_available(MODEL, newest + 1, timeout_s=PATIENCE_SECONDS)
+        while (old := client.status(MODEL).get(newest)) and old.state != "END":
             time.sleep(0.05)
     ended = time.monotonic()
-    whole = load.result()
+    time.sleep(AFTER_SECONDS)
+    whole = load.finish()
     shutil.rmtree(base / str(newest))
     parts = {"before": (0, begun), "during": (begun, ended), "after": (ended, whole.began + whole.seconds)}
     result = {name: row(whole.between(*span)) for name, span in parts.items()} | {"seconds": ended - begun, "whole": row(whole)}
@@ -46,7 +47,7 @@ def swap(house: House) -> dict[str, Any]:
 def killed(house: House) -> dict[str, Any]:
     """The model server gets SIGKILL under load and is started again."""
     warm(house)
-    load = beside(open_loop, house.settings.api_port, house.requests(paths("mix")), RATE, 45, source)
+    load = Beside(house.settings.api_port, house.requests(paths("mix")), RATE, source)
     time.sleep(BEFORE_SECONDS)
     gone = time.monotonic()
     house.process("model-server").kill()
@@ -54,7 +55,8 @@ def killed(house: House) -> dict[str, Any]:
     house.start("model-server")
     house.wait_for_models()
     back = time.monotonic()
-    return told(load.result(), gone, back)
+    time.sleep(AFTER_SECONDS)
+    return told(load.finish(), gone, back)
 
 
 def told(whole: Load, gone: float, back: float) -> dict[str, Any]:
@@ -88,9 +90,7 @@ def sqlite(house: House) -> dict[str, Any]:
     warm(house)
     folder = house.settings.feast_dir
     names = [path.name for path in folder.glob("online.db*")]
-    load = beside(
-        open_loop, house.settings.api_port, house.requests(paths("mix")), RATE, BEFORE_SECONDS + AWAY_SECONDS + AFTER_SECONDS, source
-    )
+    load = Beside(house.settings.api_port, house.requests(paths("mix")), RATE, source)
     time.sleep(BEFORE_SECONDS)
     gone = time.monotonic()
     for name in names:
@@ -99,7 +99,8 @@ def sqlite(house: House) -> dict[str, Any]:
     for name in names:
         (folder / f"away-{name}").replace(folder / name)
     back = time.monotonic()
-    return told(load.result(), gone, back)
+    time.sleep(AFTER_SECONDS)
+    return told(load.finish(), gone, back)
 
 
 def redis(house: House) -> dict[str, Any]:
@@ -117,8 +118,7 @@ def redis(house: House) -> dict[str, Any]:
         house.start("api", variables, under="api-redis", settings=other)
         beside_redis = House(other, house.keys)
         warm(beside_redis)
-        seconds = BEFORE_SECONDS + AWAY_SECONDS + AFTER_SECONDS
-        load = beside(open_loop, other.api_port, house.requests(paths("mix")), RATE, seconds, source)
+        load = Beside(other.api_port, house.requests(paths("mix")), RATE, source)
         time.sleep(BEFORE_SECONDS)
         gone = time.monotonic()
         server.kill()
@@ -126,7 +126,8 @@ def redis(house: House) -> dict[str, Any]:
         time.sleep(AWAY_SECONDS)
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         back = time.monotonic()
-        return told(load.result(), gone, back)
+        time.sleep(AFTER_SECONDS)
+        return told(load.finish(), gone, back)
     finally:
         house.stop("api-redis")
         server.terminate()

@@ -10,10 +10,10 @@ import grpc
 
 from benchmarks.model_server import PREDICT, requests_of, serialised
 from benchmarks.serving_house import House
-from benchmarks.serving_load import beside, open_loop
+from benchmarks.serving_load import Beside
 from benchmarks.serving_rates import paths, row, source, warm
 
-SEED, RATE, SECONDS, ROUNDS, SETTLE = 11, 20, 30.0, 250, 50
+SEED, RATE, ROUNDS, SETTLE = 11, 20, 250, 50
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -30,9 +30,9 @@ def fuzz(house: House) -> dict[str, Any]:
     throw(house, draw, message, SETTLE)  # what the first of them allocate is kept
     before = {name: house.process(name) for name in names}
     memory = {name: process.memory_info().rss / 2**20 for name, process in before.items()}
-    load = beside(open_loop, settings.api_port, house.requests(paths("mix")), RATE, SECONDS, source)
+    load = Beside(settings.api_port, house.requests(paths("mix")), RATE, source)
     sent = throw(house, draw, message, ROUNDS)
-    users = row(load.result())
+    users = row(load.finish())
     grown = {name: house.process(name).memory_info().rss / 2**20 - memory[name] for name in names}
     alive = all(house.process(name).pid == before[name].pid for name in names)
     result = {"sent": dict(sent), "is_alive": alive, "grown": grown, "users": users}

@@ -5,12 +5,15 @@ server that stalls pays for everyone who would have come meanwhile.
 """
 
 import asyncio
+import math
 import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -127,20 +130,28 @@ class _Client:
 
 
 def open_loop(
-    port: int, requests: Sequence[bytes], rate: float, seconds: float, said: Callable[[int, bytes], Any] = nothing, seed: int = SEED
+    port: int,
+    requests: Sequence[bytes],
+    rate: float,
+    seconds: float,
+    said: Callable[[int, bytes], Any] = nothing,
+    stop: Event | None = None,
 ) -> Load:
-    """`rate` requests a second for `seconds`, whatever the server does."""
+    """`rate` requests a second for `seconds`, or until told to stop, whatever the server does."""
 
     async def run() -> Load:
         client = _Client(port, said)
-        due = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, int(rate * seconds)))
+        gaps, at = np.random.default_rng(SEED).exponential(1 / rate, 100_003), 0.0
         async with asyncio.TaskGroup() as tasks:
             client.load.began = time.monotonic()
-            for number, at in enumerate(due.tolist()):
+            for number in count():
+                at += float(gaps[number % len(gaps)])
+                if at > seconds or (stop and stop.is_set()):
+                    break
                 if (wait := at - (time.monotonic() - client.load.began)) > 0:
                     await asyncio.sleep(wait)
                 tasks.create_task(client.ask(requests[number % len(requests)], at))
-        client.load.seconds = seconds
+            client.load.seconds = min(seconds, at)
         client.close()
         return client.load
 
@@ -167,6 +178,14 @@ def closed_loop(port: int, requests: Sequence[bytes], clients: int, seconds: flo
     return asyncio.run(run())
 
 
-def beside(load: Callable[..., Load], *arguments: Any, **named: Any) -> "Future[Load]":
-    """The load in a thread of its own, for something to be done to the services meanwhile."""
-    return _pool.submit(load, *arguments, **named)
+class Beside:
+    """An open loop in a thread of its own, for something to be done to the services meanwhile."""
+
+    def __init__(self, port: int, requests: Sequence[bytes], rate: float, said: Callable[[int, bytes], Any]) -> None:
+        self._stop = Event()
+        self._load = _pool.submit(open_loop, port, requests, rate, math.inf, said, self._stop)
+
+    def finish(self) -> Load:
+        """Stops asking, and returns when all are answered."""
+        self._stop.set()
+        return self._load.result()

@@ -9,8 +9,8 @@ from typing import Any
 from benchmarks.serving_house import KEY_RATE, PATIENCE_SECONDS, House, users
 from benchmarks.serving_load import Load, closed_loop, open_loop, percentiles
 
-#: Requests a second, each step half as much again; the ladder ends two steps after the knee.
-RATES = (20, 30, 45, 68, 100, 150, 225, 340, 510)
+#: Requests a second, each step half as much again; the ladder ends with the third that is not held.
+RATES = (30, 45, 68, 100, 150, 225, 340, 510)
 SECONDS, OVERLOAD_SECONDS, WARM_SECONDS = 4.0, 6.0, 3.0
 #: The knee is the highest rate before which, and at which, this share is answered with 200 and p95 is below so many times the lowest rate's
 #: p50.

@@ -7,7 +7,7 @@ import numpy as np
 import psutil
 
 from benchmarks.serving_house import House
-from benchmarks.serving_load import Load, beside, open_loop
+from benchmarks.serving_load import Beside, Load
 from benchmarks.serving_rates import paths, row, source, warm
 
 SAMPLE_SECONDS, WARM_SHARE = 2.0, 0.2
@@ -19,9 +19,9 @@ def soak(house: House, minutes: float, rate: float) -> dict[str, Any]:
     """Slope of the resident memory of the API and of the model server in MB an hour, after a fifth of the time, and what failed."""
     warm(house)
     seconds = 60 * minutes
-    load = beside(open_loop, house.settings.api_port, house.requests(paths("mix")), rate, seconds, source)
+    load = Beside(house.settings.api_port, house.requests(paths("mix")), rate, source)
     samples = sample({name: house.process(name) for name in ("api", "model-server")}, seconds)
-    whole = load.result()
+    whole = load.finish()
     result: dict[str, Any] = {name: slope(*rows) for name, rows in samples.items()}
     result |= {"minutes": minutes, "rate": rate, "row": row(whole), "first": row(part(whole, 0.0, 0.2)), "last": row(part(whole, 0.8, 1.0))}
     print(result, flush=True)
