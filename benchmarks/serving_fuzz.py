@@ -12,6 +12,7 @@ from benchmarks.model_server import PREDICT, requests_of, serialised
 from benchmarks.serving_house import House
 from benchmarks.serving_load import Beside
 from benchmarks.serving_rates import paths, row, source, warm
+from serving.publish import published_versions
 
 SEED, RATE, ROUNDS, SETTLE = 11, 20, 250, 50
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -21,11 +22,8 @@ def fuzz(house: House) -> dict[str, Any]:
     """What came of random connections and messages, memory before and after, and what users saw meanwhile."""
     warm(house)
     settings, draw = house.settings, random.Random(SEED)
-    message = (
-        serialised(requests_of(settings.models_dir / "recommender" / "1"))[0]
-        if (settings.models_dir / "recommender" / "1").exists()
-        else b""
-    )
+    newest = settings.models_dir / "recommender" / str(max(published_versions("recommender")))
+    message = serialised(requests_of(newest))[0]
     names = ("api", "model-server")
     throw(house, draw, message, SETTLE)  # what the first of them allocate is kept
     before = {name: house.process(name) for name in names}

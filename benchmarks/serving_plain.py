@@ -17,7 +17,6 @@ import tensorflow as tf
 import uvicorn
 from fastapi import FastAPI, HTTPException
 
-from feature_repo.store import open_store
 from serving.model_inputs import history_inputs
 from settings import get_settings
 
@@ -26,13 +25,16 @@ HISTORY = [f"user_sequences:{name}" for name in ("event_item_ids", "event_types"
 
 def create_app(saved_model: Path) -> FastAPI:
     from feast import FeatureStore
-    from feast.infra.online_stores.sqlite import SqliteOnlineStoreConfig
+    from feast.repo_config import RepoConfig
 
     from feature_repo.frames import rows_as_of
 
-    config = open_store().config
-    stock = SqliteOnlineStoreConfig(path=str(get_settings().feast_dir / "online.db"))
-    store = FeatureStore(config=config.model_copy(update={"online_config": stock, "online_store": stock}))
+    folder = get_settings().feast_dir
+    registry = {"registry_type": "sql", "path": f"sqlite:///{folder}/registry.db", "cache_ttl_seconds": 60}
+    online = {"type": "sqlite", "path": f"{folder}/online.db"}
+    store = FeatureStore(
+        config=RepoConfig(project="portrait", provider="local", registry=registry, online_store=online, entity_key_serialization_version=3)
+    )
     model = tf.saved_model.load(str(saved_model)).signatures["serving_default"]
     as_of = datetime.fromisoformat(
         max(path.name.removeprefix("day=") for path in (get_settings().offline_dir / "item_features").glob("day=*"))

@@ -1,9 +1,12 @@
-"""The SQLite online store's file is moved away, brought back, or replaced, under processes that hold it open."""
+"""An online store that is away: SQLite's file is moved, brought back, or replaced, under processes that hold it open; no Redis listens."""
 
+import socket
+import time
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+import redis
 
 from feature_repo.online import OnlineFeatures
 from feature_repo.store import apply
@@ -45,3 +48,17 @@ def test_readers_say_that_the_file_is_away_make_none_and_follow_what_comes_in_it
     move("online.db", "away.db")
     write(apply(), [known(8)])  # made anew, by another connection
     assert read() == 8
+
+
+def test_a_redis_that_is_away_is_told_of_within_a_second(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply()  # registered; what lies in the registry serves either store
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv("PORTRAIT_ONLINE_STORE", "redis")
+    monkeypatch.setenv("PORTRAIT_REDIS", f"127.0.0.1:{port},db=0")
+    get_settings.cache_clear()
+    online = OnlineFeatures()
+    begin = time.monotonic()
+    with pytest.raises(redis.exceptions.ConnectionError):
+        online.read("portrait_v1", ["ann"])
+    assert time.monotonic() - begin < 1  # by redis-py's own retries: some ten
