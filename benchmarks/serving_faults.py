@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.model_server import free_port
 from benchmarks.serving_house import PATIENCE_SECONDS, House
 from benchmarks.serving_load import Beside, Load
-from benchmarks.serving_rates import paths, row, source, warm
+from benchmarks.serving_rates import BARE, BY_MODEL, paths, row, source, warm
 from serving import manifest
 from serving.model_client import ModelClient
 from serving.publish import published_versions
@@ -62,11 +62,13 @@ def killed(house: House) -> dict[str, Any]:
 def told(whole: Load, gone: float, back: float) -> dict[str, Any]:
     """Rows of before, while it was away and after; seconds from its return to the first normal answer of those after which all were."""
     later = whole.between(back, whole.began + whole.seconds)
-    late = [answer.due for answer in later.answers if answer.said not in ("model", "answered")]
+    before = whole.between(0, gone)
+    whole_ones = BY_MODEL if any(answer.said == "portrait" for answer in before.answers) else (*BY_MODEL, BARE)
+    late = [answer.due for answer in later.answers if answer.said not in whole_ones]
     recovery = max(late, default=back - whole.began) - (back - whole.began)
     away = whole.between(gone, back)
     result = {
-        "before": row(whole.between(0, gone)),
+        "before": row(before),
         "away": row(away),
         "after": row(later),
         "said": dict(Counter(answer.said for answer in away.answers)),

@@ -49,7 +49,7 @@ def rates(found: dict[str, Any]) -> list[str]:
         ]
     rule = f"{ANSWERED:.0%} answered with 200, and p95 at most {WORSE:g} times the p50 of the lowest rate, at it and at each rate below"
     mix = "The mix is four lists to one portrait."
-    header = "requests, a second, p50 ms, p95 ms, p99 ms, lists by the model, other answers"
+    header = "requests, a second, p50 ms, p95 ms, p99 ms, by the model, other answers"
     return [f"Knee, in requests a second: {', '.join(knees)} (the rule: {rule}). {mix}", "", *table(header, rows)]
 
 
@@ -84,7 +84,7 @@ def swap(found: dict[str, Any]) -> list[str]:
         f"{RATE} lists a second; a new version took over, the old one was gone after {found['seconds']:.1f} s. Failed requests: {failed} "
         f"of {whole['asked']}; lists by popularity, because the model was late: {1 - whole['by model']:.1%}.",
         "",
-        *table("when, requests, p50 ms, p95 ms, p99 ms, lists by the model", rows),
+        *table("when, requests, p50 ms, p95 ms, p99 ms, by the model", rows),
     ]
 
 
@@ -102,7 +102,7 @@ def fault_line(found: dict[str, Any]) -> str:
     )
 
 
-FAULTS = "when, requests, p50 ms, p95 ms, p99 ms, lists by the model, other answers"
+FAULTS = "when, requests, p50 ms, p95 ms, p99 ms, by the model, other answers"
 
 
 def killed(found: dict[str, Any]) -> list[str]:
@@ -153,13 +153,15 @@ def soak(found: dict[str, Any]) -> list[str]:
         for name in ("api", "model-server")
     ]
     row = found["row"]
-    rule = f"flat: what least squares finds after the first {WARM_SHARE:.0%} of the time adds up to less than {FLAT:.0%} of the memory"
+    rule = (
+        f"flat: what least squares finds after the first {WARM_SHARE:.0%} of the time is less than {FLAT:.0%} of the memory in ten minutes"
+    )
     return [
         f"{found['minutes']:g} minutes of the mix at {found['rate']:g} requests a second: {row['asked']} requests, not answered with 200: "
-        f"{others(row)}; lists by the model {row['by model']:.2%}; p99 {found['first']['p99']:.1f} ms in the first fifth, "
+        f"{others(row)}; answered by the model {row['by model']:.2%}; p99 {found['first']['p99']:.1f} ms in the first fifth, "
         f"{found['last']['p99']:.1f} ms in the last ({rule}).",
         "",
-        *table("process, MB, MB an hour, growth in the time, verdict", rows),
+        *table("process, MB, MB an hour, growth in ten minutes, verdict", rows),
     ]
 
 

@@ -15,14 +15,16 @@ SECONDS, OVERLOAD_SECONDS, WARM_SECONDS = 4.0, 6.0, 3.0
 #: The knee is the highest rate before which, and at which, this share is answered with 200 and p95 is below so many times the lowest rate's
 #: p50.
 ANSWERED, WORSE = 0.99, 10.0
-_SOURCE = re.compile(rb'"source":"(model|popularity)"')
+#: What an answer with 200 may be, the first two by the model.
+BY_MODEL, BARE, SAID = ("model", "portrait"), "portrait without model", ("model", "portrait", "popularity", "portrait without model")
+_LIST = re.compile(rb'"source":"(model|popularity)"')
 
 
 def source(status: int, body: bytes) -> str:
-    """`model` or `popularity`; of another answer its status, and of a problem its kind too."""
-    found = _SOURCE.search(body)
+    """Of an answer with 200 one of SAID; of another its status, and of a problem its kind too."""
     if status == 200:
-        return found[1].decode() if found else "answered"
+        found = _LIST.search(body)
+        return found[1].decode() if found else BARE if b'"inferred":null' in body else "portrait"
     return f"{status} {json.loads(body)['type'].removeprefix('/docs#')}" if body.startswith(b"{") else str(status)
 
 
@@ -64,8 +66,8 @@ def climb(house: House, kind: str) -> dict[str, Any]:
 def row(load: Load) -> dict[str, Any]:
     """Percentiles of what was answered with 200, its share, and of the others how many of each kind."""
     statuses, said = load.statuses(), Counter(answer.said for answer in load.answers)
-    by_model = said["model"] / max(1, said["model"] + said["popularity"])
-    others = {str(name): number for name, number in said.items() if name not in ("model", "popularity", "answered")}
+    by_model = sum(said[name] for name in BY_MODEL) / max(1, sum(said[name] for name in SAID))
+    others = {str(name): number for name, number in said.items() if name not in SAID}
     shares = {"ok": statuses[200] / max(1, len(load.answers)), "by model": by_model}
     return {**load.ms(), **shares, "others": others, "asked": len(load.answers)}
 

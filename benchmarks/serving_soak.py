@@ -11,8 +11,8 @@ from benchmarks.serving_load import Beside, Load
 from benchmarks.serving_rates import paths, row, source, warm
 
 SAMPLE_SECONDS, WARM_SHARE = 2.0, 0.2
-#: Flat means that what least squares finds after the warm-up adds up to less than this share of the memory within the time measured.
-FLAT = 0.02
+#: Flat means that what least squares finds after the warm-up is less than this share of the memory in ten minutes.
+FLAT, TEN_MINUTES = 0.02, 600
 
 
 def soak(house: House, minutes: float, rate: float) -> dict[str, Any]:
@@ -45,7 +45,6 @@ def sample(processes: dict[str, psutil.Process], seconds: float) -> dict[str, tu
 def slope(times: np.ndarray, memory: np.ndarray) -> dict[str, Any]:
     """MB an hour by least squares after the warm-up, and the verdict."""
     later = times >= WARM_SHARE * times[-1]
-    per_second, start = np.polyfit(times[later], memory[later], 1)
-    span = float(times[-1] - times[later][0])
-    growth = float(per_second * span / max(1.0, start + per_second * times[later][0]))
-    return {"MB an hour": float(3600 * per_second), "MB": float(memory[later].mean()), "growth": growth, "is_flat": growth < FLAT}
+    per_second, mean = float(np.polyfit(times[later], memory[later], 1)[0]), float(memory[later].mean())
+    growth = TEN_MINUTES * per_second / mean
+    return {"MB an hour": 3600 * per_second, "MB": mean, "growth": growth, "is_flat": growth < FLAT}

@@ -32,6 +32,8 @@ from settings import get_settings
 
 FeastRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 BUSY_SECONDS = 60  # a live event waits for a batch that is being written
+#: The pages of one batch are written once, when it ends. Readers keep SQLite's own 2 MB: one a thread, with nothing won by more.
+BATCH_CACHE_KIB = 65536
 NULL = float("nan")  # what SQLite stores as null. Python puts None and bytes through its adapters, slowly; floats and bytearrays not
 
 
@@ -65,7 +67,6 @@ class PortraitSqliteOnlineStore(SqliteOnlineStore):
             connection.execute("pragma journal_mode = wal")  # readers go on while a batch is written
             connection.execute("pragma synchronous = normal")  # a power cut may lose the last batches, which are materialised again
             connection.execute("pragma wal_autocheckpoint = 20000")
-            connection.execute("pragma cache_size = -65536")  # KiB: the pages of one batch are written once, when it ends
             self._connections.open, self._connections.file = connection, _identity(path)
         return self._connections.open
 
@@ -127,6 +128,7 @@ class PortraitSqliteOnlineStore(SqliteOnlineStore):
         keys = map(bytearray, entity_keys(view.key, ids))
         sql = _upsert(_table(config, table), tuple(column.name for column in view.features))
         with self._get_conn(config) as connection:
+            connection.execute(f"pragma cache_size = -{BATCH_CACHE_KIB}")
             connection.executemany(sql, zip(keys, events, created, *zip(*over, strict=True), *cells, strict=True))
 
     def rows_created_after(self, config: RepoConfig, table: FeatureView, since: datetime) -> list[StoredRow]:
