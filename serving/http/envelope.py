@@ -53,10 +53,15 @@ class Envelope:
         state["request_id"] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         limit, taken = self.limits.get(scope["path"], lambda: MAX_BODY)(), 0
         begin, status = time.perf_counter(), 0
+        counts = scope["path"] not in WATCHED
 
         async def bounded() -> Message:
             nonlocal taken
-            message = await receive()
+            self._inside -= counts  # who sends a body slowly, with or without a key, takes nobody's place
+            try:
+                message = await receive()
+            finally:
+                self._inside += counts
             taken += len(message.get("body", b""))
             if taken > limit:
                 raise HTTPException(413, f"A request to this address may have {limit} bytes. Received more. Send less at a time.")
@@ -69,7 +74,6 @@ class Envelope:
                 message["headers"] = [*message["headers"], *_added(message["headers"], state)]
             await send(message)
 
-        counts = scope["path"] not in WATCHED
         self._inside += counts
         self.metrics.in_flight.inc()
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from serving.http.problems import KINDS
 from tests.serving.fakes import FakeFront
 from tests.serving.web_client import caller, furnish, put, shop
 
-ROOM = 3
+ROOM, JSON = 3, {"Content-Type": "application/json"}
 PORTRAIT = "/v1/users/ann/portrait"
 
 
@@ -65,3 +66,28 @@ def test_what_there_is_no_room_for_is_refused_at_once_and_room_is_given_back(doo
         assert body["request_id"] == answer.headers["x-request-id"]
     assert 'portrait_api_refused_total{reason="overloaded"} 20.0' in counted
     assert 'status="503"} 20.0' in counted
+
+
+def test_bodies_that_come_slowly_take_nobodys_place(door: Door) -> None:
+    client = caller()
+    door.go.set()
+
+    async def ask() -> tuple[httpx.Response, list[httpx.Response]]:
+        rest = asyncio.Event()
+
+        async def slowly() -> AsyncIterator[bytes]:
+            yield b'{"events": '
+            await rest.wait()
+            yield b"[]}"
+
+        transport = httpx.ASGITransport(client.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=dict(client.headers)) as asking:
+            slow = [asyncio.create_task(asking.post("/v1/recommendations", content=slowly(), headers=JSON)) for _ in range(ROOM + 2)]
+            await asyncio.sleep(0.1)
+            meanwhile = await asking.get(PORTRAIT)
+            rest.set()
+            return meanwhile, await asyncio.gather(*slow)
+
+    meanwhile, answered = asyncio.run(ask())
+    assert meanwhile.status_code == 200, meanwhile.text
+    assert {answer.status_code for answer in answered} == {200}
