@@ -30,7 +30,7 @@ SECTIONS: dict[str, Callable[[House], dict[str, Any]]] = {
     "fuzz": serving_fuzz.fuzz,
     "peers": serving_peers.peers,
 }
-KNEE_WITHOUT_RATES = 60  # requests a second, for a soak before the rates were measured
+KNEE_WITHOUT_RATES = 60  # requests a second, for a soak where no knee is known
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
             if name in SECTIONS:
                 keep(name, SECTIONS[name](loaded))
         if asked.soak_minutes:
-            knee = known().get("rates", {}).get("mix", {}).get("knee", KNEE_WITHOUT_RATES)
+            knee = known().get("rates", {}).get("mix", {}).get("knee") or KNEE_WITHOUT_RATES
             keep("soak", serving_soak.soak(loaded, asked.soak_minutes, knee / 2))
     text = page(known())
     write_part("serving", text)
