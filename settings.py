@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     mlflow_port: int = 5000
     api_rate: float = Field(200.0, gt=0, description="requests a second that one key of the API may send for long")
     api_burst: int = Field(400, ge=1, description="requests that one key may send at once")
+    api_in_flight: int = Field(16, ge=1, description="requests that the API works on at once; what comes beyond is refused with 503")
     seed: int = Field(7, description="seed of the simulated shop and of every training run")
     sequence_length: int = Field(50, ge=2, description="newest events of a user that are kept as a feature")
     dbt_threads: int = Field(2, ge=1)

@@ -24,6 +24,9 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.utils import to_naive_utc
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import Field, StrictStr
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError
+from redis.retry import Retry
 
 from feature_repo.contract import CREATED_AT, FEATURES_AT, views
 from feature_repo.online_clock import StoredRow, is_expired, now
@@ -32,6 +35,7 @@ from settings import get_settings
 
 FeastRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 EPOCH, BEGINNING = datetime(1970, 1, 1), datetime(1, 1, 1)  # noqa: DTZ001 (naive UTC)
+CONNECT_SECONDS, ANSWER_SECONDS = 1.0, 5.0
 ROWS_A_CALL = 256  # the server does nothing else meanwhile: a few milliseconds
 
 #: KEYS: the sorted set, then a hash a row. ARGV: arguments a row, the `_at` field, then per row: at, replaced at, created, fields.
@@ -70,6 +74,19 @@ class PortraitRedisOnlineStoreConfig(RedisOnlineStoreConfig):
 
 class PortraitRedisOnlineStore(RedisOnlineStore):
     """The newest (event time, created time) of every entity, whoever writes, in any order."""
+
+    def _get_client(self, online_store_config: RedisOnlineStoreConfig) -> Any:
+        """Stock's client, which tells at once that the server is away: by redis-py's own retries a read would wait for some ten seconds.
+
+        One try more is left, for a kept connection that the server has closed. `PORTRAIT_REDIS` may name other timeouts.
+        """
+        if not self._client:
+            client = super()._get_client(online_store_config)
+            client.set_retry(Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)))
+            given = client.connection_pool.connection_kwargs
+            for name, seconds in (("socket_connect_timeout", CONNECT_SECONDS), ("socket_timeout", ANSWER_SECONDS)):
+                given[name] = given.get(name) or seconds
+        return self._client
 
     def online_write_batch(
         self, config: RepoConfig, table: FeatureView, data: list[FeastRow], progress: Callable[[int], Any] | None

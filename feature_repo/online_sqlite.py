@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow
@@ -31,6 +32,8 @@ from settings import get_settings
 
 FeastRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 BUSY_SECONDS = 60  # a live event waits for a batch that is being written
+#: The pages of one batch are written once, when it ends. Readers keep SQLite's own 2 MB: one a thread, with nothing won by more.
+BATCH_CACHE_KIB = 65536
 NULL = float("nan")  # what SQLite stores as null. Python puts None and bytes through its adapters, slowly; floats and bytearrays not
 
 
@@ -47,15 +50,24 @@ class PortraitSqliteOnlineStore(SqliteOnlineStore):
     def __init__(self) -> None:
         self._connections = threading.local()  # a connection is a transaction: threads must not share one
 
-    def _get_conn(self, config: RepoConfig) -> sqlite3.Connection:
-        if getattr(self._connections, "open", None) is None:
-            connection = _initialize_conn(self._get_db_path(config))
+    def _get_conn(self, config: RepoConfig, *, makes_file: bool = False) -> sqlite3.Connection:
+        """This thread's connection to the file that lies at the path now: one whose file was replaced would read the old one for ever.
+
+        FileNotFoundError where none lies there, unless it is to be made: an empty one in its place would be kept open just so.
+        """
+        path = Path(self._get_db_path(config))
+        found = _identity(path)
+        if found is None and not makes_file:
+            raise FileNotFoundError(
+                f"The online store must lie at {path}. Nothing is there. Bring it back, or run `ingest`, which makes it from the features."
+            )
+        if found is None or getattr(self._connections, "file", None) != found:
+            connection = _initialize_conn(str(path))
             connection.execute(f"pragma busy_timeout = {BUSY_SECONDS * 1000}")
             connection.execute("pragma journal_mode = wal")  # readers go on while a batch is written
             connection.execute("pragma synchronous = normal")  # a power cut may lose the last batches, which are materialised again
             connection.execute("pragma wal_autocheckpoint = 20000")
-            connection.execute("pragma cache_size = -65536")  # KiB: the pages of one batch are written once, when it ends
-            self._connections.open = connection
+            self._connections.open, self._connections.file = connection, _identity(path)
         return self._connections.open
 
     def update(
@@ -68,7 +80,7 @@ class PortraitSqliteOnlineStore(SqliteOnlineStore):
         partial: bool,
     ) -> None:
         """Makes and drops the views' tables, `feast apply`'s part of the work."""
-        with self._get_conn(config) as connection:
+        with self._get_conn(config, makes_file=True) as connection:
             connection.execute(f"create table if not exists {_quoted(config.project + '_horizon')} (only integer primary key, at text)")
             for view in tables_to_keep:
                 table = _table(config, view)
@@ -116,6 +128,7 @@ class PortraitSqliteOnlineStore(SqliteOnlineStore):
         keys = map(bytearray, entity_keys(view.key, ids))
         sql = _upsert(_table(config, table), tuple(column.name for column in view.features))
         with self._get_conn(config) as connection:
+            connection.execute(f"pragma cache_size = -{BATCH_CACHE_KIB}")
             connection.executemany(sql, zip(keys, events, created, *zip(*over, strict=True), *cells, strict=True))
 
     def rows_created_after(self, config: RepoConfig, table: FeatureView, since: datetime) -> list[StoredRow]:
@@ -200,6 +213,15 @@ def _seconds(time: datetime) -> float:
 
 def _pair(row: StoredRow) -> tuple[int, float | None]:
     return int(_seconds(row.features_at)), None if row.created_at is None else _seconds(row.created_at)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What stays the same of a file that is moved, and differs where another lies in its place."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _quoted(name: str) -> str:

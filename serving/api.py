@@ -58,7 +58,8 @@ def create_app(*, decisions: FindDecisions | None = None, roll_back: RollBack | 
     for kind in (ProblemError, ConsumerError, ModelError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _tell)
     app.add_exception_handler(LoginNeeded, _to_login)
-    app.add_middleware(Envelope, metrics=metrics, limits={events.PATH: lambda: max(MAX_BODY, events.MAX_BYTES + 1)})
+    limits = {events.PATH: lambda: max(MAX_BODY, events.MAX_BYTES + 1)}
+    app.add_middleware(Envelope, metrics=metrics, limits=limits, room=settings.api_in_flight)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     return app
 
@@ -77,11 +78,12 @@ async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 
 def _warm() -> None:
-    """Opens the feature store before somebody asks: its first read imports Feast, which takes seconds. Not in a house without features,
-    whose first event may be making the store at this moment."""
+    """Opens the feature store and reads the items before somebody asks, which takes seconds: the store's first read imports Feast. Not in a
+    house without features, whose first event may be making the store at this moment."""
     with suppress(Exception):  # whatever is missing now is told to whoever asks
         front().clock()
         front().user_row("user_v1", operations.PROBE)
+        front().item_table()
 
 
 def _tell(request: Request, error: Exception) -> Response:

@@ -14,6 +14,8 @@ from training.signatures import SERVED_MODELS
 
 router = APIRouter(tags=["operations"])
 PROBE = "readiness-probe"
+#: Asked by whoever watches the process: answered also where it is overloaded.
+WATCHED = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 @router.get("/healthz")

@@ -32,6 +32,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "too-many-requests": (429, "The key asks too often"),
     "internal-error": (500, "Something broke on our side"),
     "not-served": (503, "What this needs is not there now"),
+    "overloaded": (503, "More is asked than can be answered now"),
     "not-stored": (503, "The events could not be stored"),
 }
 
@@ -111,7 +112,7 @@ def _told(error: HTTPException) -> str:
 
 def told_in_schema(*kinds: str) -> dict[int | str, dict[str, Any]]:
     """What a route's description says of its problems; those that any route with a key can have come by themselves."""
-    common = ("no-key", "scope-missing", "invalid-parameters", "too-many-requests", "internal-error")
+    common = ("no-key", "scope-missing", "invalid-parameters", "too-many-requests", "internal-error", "overloaded")
     by_status: dict[int, list[str]] = {}
     for kind in (*common, *kinds):
         by_status.setdefault(KINDS[kind][0], []).append(KINDS[kind][1])

@@ -72,6 +72,14 @@ def online_contents() -> dict[str, list[dict[str, Any]]]:
     return {name: [{k: str(v) for k, v in row.items()} for row in online.read(name, some)] for name, some in ids.items()}
 
 
+def test_a_reading_thread_keeps_few_pages_and_a_batch_many(house: Path) -> None:
+    store = apply()
+    connection = online_store(store)._get_conn(store.config)  # type: ignore[call-arg, arg-type]
+    assert connection.execute("pragma cache_size").fetchone() == (-2000,)  # KiB; of 64 MB each, an API's threads would take gigabytes
+    write(store, [{"user_id": "ann", "features_at": day(2), "created_at": day(2), "events_7d": 1}])
+    assert connection.execute("pragma cache_size").fetchone() == (-65536,)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_newest_pair_of_times_wins_in_any_order_of_writers(each_store: str, seed: int) -> None:
     store, rng = apply(), random.Random(seed)

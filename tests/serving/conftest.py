@@ -54,14 +54,15 @@ def free_ports(count: int) -> list[int]:
 
 @pytest.fixture(scope="session")
 def server(exported: dict[int, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerUnderTest]:
-    """Serves `tiny` (versions 1 and 2, labels stable and canary), `swap`, `shelf`, `pub` (empty) and `gone` (no folder)."""
+    """Serves `tiny` (versions 1 and 2, labels stable and canary), `swap`, `shelf`, `pub`, `killed` (empty) and `gone` (no folder)."""
     folder = tmp_path_factory.mktemp("models")
     for version in (1, 2):
         shutil.copytree(exported[version], folder / "tiny" / str(version))
     (folder / "swap").mkdir()
     (folder / "shelf").mkdir()
     (folder / "pub").mkdir()
-    more = "".join(SERVED.replace("NAME", name).replace("FOLDER", str(folder)) for name in ("gone", "swap", "shelf", "pub"))
+    (folder / "killed").mkdir()
+    more = "".join(SERVED.replace("NAME", name).replace("FOLDER", str(folder)) for name in ("gone", "swap", "shelf", "pub", "killed"))
     (folder / "models.config").write_text(TINY_CONFIG.format(folder=folder, more=more))
     port, rest_port = free_ports(2)
     command = [sys.executable, "-m", "serving.model_server", f"--port={port}", f"--rest_api_port={rest_port}"]
@@ -90,7 +91,7 @@ def server(exported: dict[int, Path], tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def protocol_server(request: pytest.FixtureRequest) -> ServerUnderTest:
-    """The server that the protocol tests ask: TF_SERVING_TARGET where it is set (see tiny_models.py), else the embedded one."""
+    """The server that tests of the contract ask: TF_SERVING_TARGET where it is set (see tiny_models.py), else the embedded one."""
     if target := os.environ.get("TF_SERVING_TARGET"):
         return ServerUnderTest(target, os.environ.get("TF_SERVING_REST_TARGET", ""), Path())
     return request.getfixturevalue("server")

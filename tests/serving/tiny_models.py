@@ -1,11 +1,12 @@
 """SavedModels small enough to check by hand: `y = scale * sum of x's row`, `greeting = "hello " + name`.
 
-To run the protocol tests against the official server, with the same models:
+To run the protocol's and the client's tests against the official server, with the same models (docs/serving-model-server.md):
 
     python -m tests.serving.tiny_models /tmp/tiny
     docker run --rm --network=host -v /tmp/tiny:/tmp/tiny tensorflow/serving:2.20.0 --port=8500 --rest_api_port=8501 \
         --model_config_file=/tmp/tiny/models.config --allow_version_labels_for_unavailable_models=true
-    TF_SERVING_TARGET=127.0.0.1:8500 TF_SERVING_REST_TARGET=127.0.0.1:8501 pytest tests/serving/test_model_server_protocol.py
+    TF_SERVING_TARGET=127.0.0.1:8500 TF_SERVING_REST_TARGET=127.0.0.1:8501 \
+        pytest tests/serving/test_model_server_protocol.py tests/serving/test_model_client.py
 """
 
 import json
