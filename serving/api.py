@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from serving import events
 from serving.decisions import decision_log
+from serving.decisions_recent import RecentDecisions
 from serving.errors import ConsumerError
 from serving.http import operations, similar_items, v1
 from serving.http.access import Gate
@@ -36,9 +37,12 @@ from serving.web.session import LoginNeeded
 from settings import get_settings
 
 
-def create_app(*, decisions: FindDecisions | None = None, roll_back: RollBack | None = None) -> FastAPI:
+def create_app(
+    *, decisions: FindDecisions | None = None, recent: RecentDecisions | None = None, roll_back: RollBack | None = None
+) -> FastAPI:
     """The API and the web page, over the house's log of decisions and its releases where no others are given."""
     decisions, roll_back = decisions or (lambda decision_id: decision_log().find(decision_id)), roll_back or _roll_back
+    recent = recent or (lambda *asked: decision_log().recent(*asked))
     app = FastAPI(
         title="Portrait",
         version="1.0.0",
@@ -53,7 +57,7 @@ def create_app(*, decisions: FindDecisions | None = None, roll_back: RollBack | 
     settings, metrics = get_settings(), Metrics()
     app.state.gate = Gate(RateLimiter(settings.api_rate, settings.api_burst), metrics)
     routers = [operations.router, v1.router, similar_items.router, decisions_router(decisions), customer.router, house_pages.router]
-    for router in (*routers, releases_router(roll_back), decisions_page_router(decisions), doors.router, files.router):
+    for router in (*routers, releases_router(roll_back), decisions_page_router(decisions, recent), doors.router, files.router):
         app.include_router(router)
     for kind in (ProblemError, ConsumerError, ModelError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _tell)
