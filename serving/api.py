@@ -28,9 +28,9 @@ from serving.http.metrics import Metrics
 from serving.http.problems import MEDIA_TYPE, Problem, ProblemError, as_problem
 from serving.model_client import ModelError
 from serving.rate_limit import RateLimiter
-from serving.release import Releases
+from serving.release import Releases, Shown
 from serving.shop_front import front
-from serving.web import customer, doors, files, house_pages
+from serving.web import customer, doors, feast_door, files, house_pages
 from serving.web.house_pages import RollBack, decisions_page_router, releases_router
 from serving.web.render import page
 from serving.web.session import LoginNeeded
@@ -55,9 +55,9 @@ def create_app(
         lifespan=_lifespan,
     )
     settings, metrics = get_settings(), Metrics()
-    app.state.gate = Gate(RateLimiter(settings.api_rate, settings.api_burst), metrics)
+    app.state.gate = Gate(RateLimiter(settings.api_rate, settings.api_burst, settings.home / "api" / "rate_limits"), metrics)
     routers = [operations.router, v1.router, similar_items.router, decisions_router(decisions), customer.router, house_pages.router]
-    for router in (*routers, releases_router(roll_back), decisions_page_router(decisions, recent), doors.router, files.router):
+    for router in (*routers, releases_router(roll_back), decisions_page_router(decisions, recent), doors.router, feast_door.router, files.router):
         app.include_router(router)
     for kind in (ProblemError, ConsumerError, ModelError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _tell)
@@ -67,8 +67,8 @@ def create_app(
     return app
 
 
-def _roll_back(model: str) -> int:
-    stable = Releases().roll_back(model, "by hand, on the web page").stable
+def _roll_back(model: str, shown: Shown) -> int:
+    stable = Releases().roll_back(model, "by hand, on the web page", shown=shown).stable
     assert stable is not None  # without an earlier version it is refused
     return stable
 

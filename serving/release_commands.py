@@ -38,12 +38,14 @@ def status(as_json: AsJson = False) -> None:
 
 @release.command()
 def promote(model: Model, reason: Reason = "by hand") -> None:
-    """The version on trial answers everybody."""
+    """The version on trial answers everybody, and its training run is MLflow's champion."""
     from serving.local import house
     from serving.release_steps import act
+    from training.registry import crown
 
     house.choose()
-    act(model, None, True, reason)
+    if run := act(model, None, True, reason):
+        crown(model, run)
 
 
 @release.command()

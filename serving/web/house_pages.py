@@ -15,7 +15,7 @@ from serving.decisions_recent import Recent, RecentDecisions
 from serving.errors import ConsumerError
 from serving.http.decisions_route import FindDecisions, found
 from serving.http.problems import ProblemError, as_problem
-from serving.release import ReleaseRefused
+from serving.release import ReleaseRefused, Shown
 from serving.release_config import NotFollowed
 from serving.releases import releases
 from serving.segments import segments
@@ -24,8 +24,9 @@ from serving.web.render import page
 from serving.web.session import checked_form, may
 from settings import get_settings
 
-#: Gives up a model's trial, or takes it back to the version before: `(model) -> the number that is stable from now on`.
-RollBack = Callable[[str], int]
+#: Gives up a model's trial, or takes it back to the version before, if what was shown still stands: `(model, shown) -> the number that is
+#: stable from now on`.
+RollBack = Callable[[str, Shown], int]
 #: Gate results shown, newest window first.
 GATES = 40
 #: Lists of the decisions log on one page, newest first.
@@ -69,11 +70,13 @@ def releases_router(roll_back: RollBack) -> APIRouter:
         return page(request, "releases.html", models=releases(front()), can_roll_back=request.state.key.may("admin"), done=done[:60])
 
     @router.post("/releases/rollback", dependencies=[may("admin"), Depends(checked_form)])
-    def take_back(model: Annotated[str, Form(max_length=60)]) -> RedirectResponse:
+    def take_back(
+        model: Annotated[str, Form(max_length=60)], stable: Annotated[int | None, Form()] = None, canary: Annotated[int | None, Form()] = None
+    ) -> RedirectResponse:
         if model not in {one.model for one in releases(front())}:
             raise ProblemError("bad-request", f"A model to take back must be one that is served. Received {model!r}.")
         try:
-            number = roll_back(model)
+            number = roll_back(model, (stable, canary))
         except ReleaseRefused as refused:
             raise ProblemError("release-refused", str(refused)) from refused
         except NotFollowed as silent:

@@ -51,7 +51,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     row: dict[str, Any] = dict.fromkeys(("score", "arm", "propensity"))
     row |= {"decision_id": "l1.1", "kind": "recommendation", "subject": "f", "model": "recommender", "model_version": "3", "user_id": "ann"}
     row |= {"decided_at": day("03-01"), "features_at": day("02-20"), "rank": 1, "reason": "because you bought b"}
-    app = create_app(decisions=lambda id: [row], roll_back=lambda model: 2)
+    app = create_app(decisions=lambda id: [row], roll_back=lambda model, shown: 2)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
