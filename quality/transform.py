@@ -137,7 +137,9 @@ def document() -> Path | None:
 
 def _project_hash() -> str:
     files = sorted(path for path in PROJECT.rglob("*") if path.suffix in (".sql", ".yml") and "target" not in path.parts)
-    return hashlib.sha256("".join(f"{path.relative_to(PROJECT)}\n{path.read_text(encoding='utf-8')}" for path in files).encode()).hexdigest()
+    return hashlib.sha256(
+        "".join(f"{path.relative_to(PROJECT)}\n{path.read_text(encoding='utf-8')}" for path in files).encode()
+    ).hexdigest()
 
 
 def _dbt_home() -> Path:

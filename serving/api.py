@@ -57,7 +57,14 @@ def create_app(
     settings, metrics = get_settings(), Metrics()
     app.state.gate = Gate(RateLimiter(settings.api_rate, settings.api_burst, settings.home / "api" / "rate_limits"), metrics)
     routers = [operations.router, v1.router, similar_items.router, decisions_router(decisions), customer.router, house_pages.router]
-    for router in (*routers, releases_router(roll_back), decisions_page_router(decisions, recent), doors.router, feast_door.router, files.router):
+    for router in (
+        *routers,
+        releases_router(roll_back),
+        decisions_page_router(decisions, recent),
+        doors.router,
+        feast_door.router,
+        files.router,
+    ):
         app.include_router(router)
     for kind in (ProblemError, ConsumerError, ModelError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _tell)

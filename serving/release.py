@@ -140,8 +140,8 @@ class Releases:
             release = self._known(model) if version is None else self._on_trial(model, version)
             if shown is not None and shown != (release.stable, release.canary):
                 raise ReleaseRefused(
-                    f"What is taken back must be what was shown: of {model} {_told(*shown)}. Meanwhile {_told(release.stable, release.canary)}. "
-                    f"Nothing was done; look at the page again."
+                    f"What is taken back must be what was shown: of {model} {_told(*shown)}. Meanwhile "
+                    f"{_told(release.stable, release.canary)}. Nothing was done; look at the page again."
                 )
             if release.canary is not None:
                 return self._move(client, release, _refused(release, release.canary, reason))

@@ -90,7 +90,8 @@ def as_portraits(answer: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
         yield {
             "traits": dict(traits),
             "trait_probabilities": {
-                name: {value: round(share, 4) for value, share in zip(known, shares, strict=True) if value} for name, known, shares in values
+                name: {value: round(share, 4) for value, share in zip(known, shares, strict=True) if value}
+                for name, known, shares in values
             },
             "interests": {name: round(share, 4) for name, share in shares},
             "next_category": answer["next_category"][row],

@@ -134,7 +134,10 @@ def _told(row: Mapping[str, Any] | None) -> Told | None:
     inferred = Inferred(
         int(row["model_version"]),
         tuple(row["vector"]),
-        tuple(Trait(name, None if value == UNKNOWN else value, _most_first(shares.get(name, {}))) for name, value in sorted(said["traits"].items())),
+        tuple(
+            Trait(name, None if value == UNKNOWN else value, _most_first(shares.get(name, {})))
+            for name, value in sorted(said["traits"].items())
+        ),
         said["segment"] or None,
         interests,
         None,

@@ -71,7 +71,9 @@ def releases_router(roll_back: RollBack) -> APIRouter:
 
     @router.post("/releases/rollback", dependencies=[may("admin"), Depends(checked_form)])
     def take_back(
-        model: Annotated[str, Form(max_length=60)], stable: Annotated[int | None, Form()] = None, canary: Annotated[int | None, Form()] = None
+        model: Annotated[str, Form(max_length=60)],
+        stable: Annotated[int | None, Form()] = None,
+        canary: Annotated[int | None, Form()] = None,
     ) -> RedirectResponse:
         if model not in {one.model for one in releases(front())}:
             raise ProblemError("bad-request", f"A model to take back must be one that is served. Received {model!r}.")

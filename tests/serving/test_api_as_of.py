@@ -122,7 +122,9 @@ def test_what_changed_is_told_line_by_line_and_reads_no_portrait_of_others(clien
     assert told["interests.toys"] == (0.25, 0.75) and told["segment"] == ("browsers, quiet", "buyers")
     assert told["trait_probabilities.gender.female"] == (None, 0.75)  # was not stored then
     assert "traits.gender" not in told and "next_category" not in told
-    assert client.get("/v1/users/ann/portrait/changes", params=asked | {"since": "2024-02-22", "until": "2024-02-23"}).json()["changes"] == []
+    assert (
+        client.get("/v1/users/ann/portrait/changes", params=asked | {"since": "2024-02-22", "until": "2024-02-23"}).json()["changes"] == []
+    )
     assert client.get("/v1/users/bob/portrait/changes", params=asked).json()["changes"] != []
 
 

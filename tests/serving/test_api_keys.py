@@ -165,4 +165,3 @@ def test_after_a_restart_of_the_machine_a_bucket_is_full_again(tmp_path: Path) -
     assert RateLimiter(0.001, 1, tmp_path / "limits", lambda: 1e6).take("a").allowed
     assert not RateLimiter(0.001, 1, tmp_path / "limits", lambda: 1e6).take("a").allowed
     assert RateLimiter(0.001, 1, tmp_path / "limits", lambda: 5.0).take("a").allowed
-

@@ -17,7 +17,8 @@ from serving.web.house_pages import DECISIONS
 from tests.serving.fakes import FakeFront
 from tests.serving.web_client import PAGE, furnish, put, shop, visitor
 
-NOON = datetime(2024, 5, 1, 12)
+BEGIN = datetime.fromisoformat("2024-05-01")
+NOON = BEGIN + timedelta(hours=12)
 WRITERS = ("a" * 12, "b" * 12, "c" * 12)
 
 
@@ -28,7 +29,7 @@ def folder(house: Path) -> Path:
 
 def rows(second: int, writer: str, user: str | None = "u1", kind: str = "recommendation", places: int = 2) -> list[dict[str, Any]]:
     """A list logged `second` seconds after the epoch of this log: `places` shown and one that was considered."""
-    at = datetime(2024, 5, 1) + timedelta(seconds=second)
+    at = BEGIN + timedelta(seconds=second)
     name = list_id(at.date(), 1_714_521_600_000_000 + 1_000_000 * second, writer)
     told = {
         "decided_at": at,
@@ -69,7 +70,7 @@ def pages(folder: Path, count: int, **asked: str | None) -> list[Recent]:
 
 
 def seconds(page: Recent) -> list[int]:
-    return [int((line.decided_at - datetime(2024, 5, 1)).total_seconds()) for line in page.lists]
+    return [int((line.decided_at - BEGIN).total_seconds()) for line in page.lists]
 
 
 def test_pages_follow_one_another_newest_first_whoever_wrote_and_none_is_lost_or_told_twice(folder: Path) -> None:

@@ -55,6 +55,8 @@ def test_a_server_counts_its_requests_by_model_and_status(server):
     assert not any('model_name="nobody"' in metric for metric in after)
     assert counted(':tensorflow:serving:request_latency_count{model_name="tiny",API="Predict",entrypoint="GRPC"}') == 3
     assert counted(':tensorflow:serving:batching:processed_batch_size_count{model_name="tiny"}') == 2
-    chosen = [counted(f'portrait:model_server:version_choice_count{{model_name="tiny",choice="{how}"}}') for how in ("latest", "version", "label")]
+    chosen = [
+        counted(f'portrait:model_server:version_choice_count{{model_name="tiny",choice="{how}"}}') for how in ("latest", "version", "label")
+    ]
     assert chosen == [1, 1, 1]
     assert after['portrait:model_server:loaded_version{model_name="tiny",version="2"}'] == 1

@@ -131,14 +131,18 @@ def test_two_models_of_one_config_answer_each_with_its_spec(stub: Any, outputs: 
     for model, version, expected in (("two", 123, 3.0), ("three", 4, 4.0)):
         answer = stub.Predict(asked(model, outputs=outputs), SECONDS)
         assert (list(answer.outputs["y"].float_val), answer.outputs["y"].dtype) == ([expected], 1)
-        assert (answer.model_spec.name, answer.model_spec.version.value, answer.model_spec.signature_name) == (model, version, "serving_default")
+        assert (answer.model_spec.name, answer.model_spec.version.value, answer.model_spec.signature_name) == (
+            model,
+            version,
+            "serving_default",
+        )
 
 
 def test_a_signature_is_chosen_by_its_name(stub: Any) -> None:
     answer = stub.Predict(asked("three", "last"), SECONDS)
     assert (list(answer.outputs["y"].float_val), answer.model_spec.signature_name) == ([6.0], "last")
     assert not answer.outputs["y"].tensor_shape.dim
-    with pytest.raises(grpc.RpcError, match="input size does not match signature|not found in signature") as refused:
+    with pytest.raises(grpc.RpcError, match=r"input size does not match signature|not found in signature") as refused:
         stub.Predict(asked("three", "shouting"), SECONDS)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
@@ -156,7 +160,8 @@ def test_bytes_are_base64_in_and_out_where_the_name_says_so(two_models: ServerUn
     body = {"signature_name": "shouting", "instances": [raw, {"b64": base64.b64encode(text.encode()).decode()}, "plain"]}
     status, answer = rest(two_models, "two:predict", body)
     assert status == 200
-    assert [row["raw_bytes"]["b64"] for row in answer["predictions"]] == [base64.b64encode(value).decode() for value in (b"\xff\x00", text.encode(), b"plain")]  # fmt: skip
+    given = [base64.b64encode(value).decode() for value in (b"\xff\x00", text.encode(), b"plain")]
+    assert [row["raw_bytes"]["b64"] for row in answer["predictions"]] == given
     assert [row["length"] for row in answer["predictions"]] == [2, 3, 5] and answer["predictions"][2]["text"] == "PLAIN"
     status, answer = rest(two_models, "two:predict", {"signature_name": "shouting", "instances": [{"b64": "***"}]})
     assert (status, answer["error"]) == (400, "Unable to base64 decode")

@@ -266,7 +266,9 @@ def test_a_model_is_taken_back_by_who_may_through_the_form_alone(front: FakeFron
     assert taken == []
     token = form_token(text)
     assert admin.post("/releases/rollback", data={"model": "encoder", "form_token": token}).status_code == 400
-    form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', text.split('action="/releases/rollback"')[1].split("</form>")[0]))
+    form = dict(
+        re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', text.split('action="/releases/rollback"')[1].split("</form>")[0])
+    )
     assert form == {"form_token": token, "model": "portrait", "stable": "3"}
     answer = admin.post("/releases/rollback", data=form)
     assert (taken, answer.status_code, "Taken back: portrait 2" in answer.text) == ([("portrait", (3, None))], 200, True)
