@@ -58,12 +58,21 @@ def test_during_a_trial_every_user_and_guest_is_asked_about_by_label(house: Path
     assert client.labels[0] == STABLE and set(client.labels) == {STABLE, CANARY}
 
 
-def test_promoting_by_hand_crowns_the_run_as_the_dag_does(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("command", "stable"), [("promote", 2), ("rollback", 1)])
+def test_deciding_by_hand_crowns_the_run_that_answers_as_the_dag_does(
+    house: Path, monkeypatch: pytest.MonkeyPatch, command: str, stable: int
+) -> None:
     from training import registry
+
+    class Decided:
+        def promote(self, model: str, reason: str, version: int | None) -> Release:
+            return Release(model, stable=2, runs={"1": "run-1", "2": "run-2"})
+
+        def roll_back(self, model: str, reason: str, version: int | None) -> Release:
+            return Release(model, stable=1, runs={"1": "run-1", "2": "run-2"})
 
     crowned: list[tuple[str, str]] = []
     monkeypatch.setattr(registry, "crown", lambda model, run: crowned.append((model, run)))
-    monkeypatch.setattr(release_steps, "act", lambda model, version, promoted, reason: "run-7" if promoted else None)
-    for command in ("promote", "rollback"):
-        assert CliRunner().invoke(cli.app, ["release", command, "recommender"]).exit_code == 0
-    assert crowned == [("recommender", "run-7")]
+    monkeypatch.setattr(release_steps, "Releases", Decided)
+    assert CliRunner().invoke(cli.app, ["release", command, "recommender"]).exit_code == 0
+    assert crowned == [("recommender", f"run-{stable}")]
