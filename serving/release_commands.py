@@ -52,7 +52,7 @@ def _decide(model: str, promoted: bool, reason: str) -> None:
     """As the DAG `release` does: the run whose version answers everybody is MLflow's champion."""
     from serving.local import house
     from serving.release_steps import act
-    from training.registry import crown
+    from training.champion import crown
 
     house.choose()
     if run := act(model, None, promoted, reason):

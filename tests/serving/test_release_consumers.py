@@ -62,7 +62,7 @@ def test_during_a_trial_every_user_and_guest_is_asked_about_by_label(house: Path
 def test_deciding_by_hand_crowns_the_run_that_answers_as_the_dag_does(
     house: Path, monkeypatch: pytest.MonkeyPatch, command: str, stable: int
 ) -> None:
-    from training import registry
+    from training import champion
 
     class Decided:
         def promote(self, model: str, reason: str, version: int | None) -> Release:
@@ -72,7 +72,7 @@ def test_deciding_by_hand_crowns_the_run_that_answers_as_the_dag_does(
             return Release(model, stable=1, runs={"1": "run-1", "2": "run-2"})
 
     crowned: list[tuple[str, str]] = []
-    monkeypatch.setattr(registry, "crown", lambda model, run: crowned.append((model, run)))
+    monkeypatch.setattr(champion, "crown", lambda model, run: crowned.append((model, run)))
     monkeypatch.setattr(release_steps, "Releases", Decided)
     assert CliRunner().invoke(cli.app, ["release", command, "recommender"]).exit_code == 0
     assert crowned == [("recommender", f"run-{stable}")]
