@@ -30,6 +30,7 @@ class Settings(BaseSettings):
     model_server_port: int = 8500
     model_server_rest_port: int = 8501
     feast_port: int = 6566
+    feast_ui_port: int = 8888
     api_port: int = 8000
     mlflow_port: int = 5000
     api_rate: float = Field(200.0, gt=0, description="requests a second that one key of the API may send for long")

@@ -52,7 +52,7 @@ def deploy() -> None:
         from dags.failures import skipping
         from serving.release import ReleaseRefused
         from serving.release_steps import publish as publish_candidate
-        from training.registry import crown
+        from training.champion import crown
 
         with skipping(ReleaseRefused):
             version, label = publish_candidate(model, folder)

@@ -1,11 +1,9 @@
 """### Landing tables into online features
 
-1. **build_marts** - a window with days that were never loaded is refused, and the days named. Else dbt builds staging, intermediate and
-   marts with enforced contracts, unit and data tests.
-2. **gate_and_export** - the marts gate decides; only then are the days that changed exported as Parquet. A failing gate stops here and
-   leaves the online store as it was.
-3. **materialise** - item texts become vectors, the newest known row of every entity goes online, and what is online of 1,000 users and
-   items is compared with the offline store, value by value.
+1. **build_marts** - dbt builds staging, intermediate and marts, with contracts and tests; a window with days never loaded is refused.
+2. **gate_and_export** - only where the marts gate lets them pass, the days that changed are exported as Parquet.
+3. **materialise** - item texts become vectors, the newest rows go online, and what is online of 1,000 users and items is compared.
+4. **document** - beside it: dbt's documentation as one page, anew where the dbt project changed; on the web page under *Tools*.
 
 Follows `ingest`. Run alone, it takes the form's window, or the whole delivery.
 """
@@ -61,13 +59,21 @@ def features() -> None:
         from feature_repo.parity import ParityFailed, check_parity
 
         print(text.update(*window_of(choices)).as_text())
-        rows = materialise_window(*window_of(choices))
-        print("online:", ", ".join(f"{count} rows of {view}" for view, count in rows.items()))
+        print("online:", ", ".join(f"{count} rows of {view}" for view, count in materialise_window(*window_of(choices)).items()))
         with at_once(ParityFailed):
             print(check_parity(sample=1000).as_text())
         return hand_over(get_current_context(), FEATURES, choices)
 
-    materialise(gate_and_export(build_marts()))
+    @task(pool="warehouse")
+    def document(_exported: Any) -> None:
+        from dags.failures import skipping
+        from quality.transform import TransformFailed, document
+
+        with skipping(TransformFailed):  # a description that is missing stops no data
+            print(document() or "dbt's documentation is of this project already")
+
+    materialise(exported := gate_and_export(build_marts()))
+    document(exported)
 
 
 features()

@@ -64,7 +64,7 @@ def release() -> None:
     def act(trial: Any, answer: Any) -> None:
         from dags.failures import skipping
         from serving.release_steps import ReleaseRefused, act
-        from training.registry import crown
+        from training.champion import crown
 
         choice, user = answer["chosen_options"][0], answer["responded_by_user"] or {"name": "nobody"}
         with skipping(ReleaseRefused):

@@ -5,6 +5,7 @@ A mart's folder is a link into the newest *generation*, which `export.py` switch
 when it is written, so it reads one generation from its first file to its last.
 """
 
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -28,6 +29,12 @@ def from_clause(name: str) -> str:
             f"A mart must be exported before it is read. Found nothing in {mart_dir(name)}. Run `portrait run ingest` first."
         )
     return "read_parquet('{}', hive_partitioning = false)".format(str(mart_dir(name).resolve()).replace("'", "''"))
+
+
+def day_files(name: str, until: date) -> list[tuple[date, Path]]:
+    """Files of a published mart as it stands now with the days that name them, newest first, none after `until`."""
+    named = ((date.fromisoformat(file.parent.name.removeprefix("day=")), file) for file in mart_dir(name).resolve().glob("day=*/*.parquet"))
+    return sorted(((day, file) for day, file in named if day <= until), reverse=True)
 
 
 def connect() -> duckdb.DuckDBPyConnection:

@@ -8,6 +8,7 @@ A database's message may quote a row, so it goes into no error and no log: the f
 warehouse, until the next build.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -25,6 +26,7 @@ from quality.errors import TransformFailed
 from quality.postgres import built_until, copy_landing, dbt_environment, fetch_marts
 from quality.warehouse import check_window, open_warehouse
 from settings import ROOT, get_settings
+from sources.durable import replace_text
 
 PROJECT = ROOT / "dbt_project"
 
@@ -112,11 +114,32 @@ def parts_from(first: date) -> int:
     return max(1, math.ceil(events / (gigabytes * EVENTS_PER_GB)))
 
 
-def docs() -> Path:
-    """The folder of a fresh dbt documentation site of this warehouse (open its `static_index.html`)."""
-    site = _dbt_home() / "docs"
-    _run_dbt("docs", ["generate", "--static"], site)
-    return site
+def document() -> Path | None:
+    """Writes dbt's documentation of this warehouse as one page, `dbt/docs/static_index.html`; None where the page there is of the same
+    project. It is a description of tables, columns and tests: no row of a table stands in it, and a load changes nothing of it.
+
+    Raises as `build` does.
+    """
+    page = _dbt_home() / "docs" / "static_index.html"
+    state = page.with_name("project.sha256")
+    project = _project_hash()
+    if page.exists() and state.exists() and state.read_text() == project:
+        return None
+    attempt = _dbt_home() / "docs.new"
+    shutil.rmtree(attempt, ignore_errors=True)
+    _run_dbt("docs", ["generate", "--static"], attempt)
+    page.parent.mkdir(exist_ok=True)
+    (attempt / page.name).replace(page)
+    replace_text(state, project)
+    shutil.rmtree(attempt)
+    return page
+
+
+def _project_hash() -> str:
+    files = sorted(path for path in PROJECT.rglob("*") if path.suffix in (".sql", ".yml") and "target" not in path.parts)
+    return hashlib.sha256(
+        "".join(f"{path.relative_to(PROJECT)}\n{path.read_text(encoding='utf-8')}" for path in files).encode()
+    ).hexdigest()
 
 
 def _dbt_home() -> Path:

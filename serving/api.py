@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from serving import events
 from serving.decisions import decision_log
+from serving.decisions_recent import RecentDecisions
 from serving.errors import ConsumerError
 from serving.http import operations, similar_items, v1
 from serving.http.access import Gate
@@ -27,18 +28,21 @@ from serving.http.metrics import Metrics
 from serving.http.problems import MEDIA_TYPE, Problem, ProblemError, as_problem
 from serving.model_client import ModelError
 from serving.rate_limit import RateLimiter
-from serving.release import Releases
+from serving.release import Releases, Shown
 from serving.shop_front import front
-from serving.web import customer, doors, files, house_pages
+from serving.web import customer, doors, feast_door, files, house_pages
 from serving.web.house_pages import RollBack, decisions_page_router, releases_router
 from serving.web.render import page
 from serving.web.session import LoginNeeded
 from settings import get_settings
 
 
-def create_app(*, decisions: FindDecisions | None = None, roll_back: RollBack | None = None) -> FastAPI:
+def create_app(
+    *, decisions: FindDecisions | None = None, recent: RecentDecisions | None = None, roll_back: RollBack | None = None
+) -> FastAPI:
     """The API and the web page, over the house's log of decisions and its releases where no others are given."""
     decisions, roll_back = decisions or (lambda decision_id: decision_log().find(decision_id)), roll_back or _roll_back
+    recent = recent or (lambda *asked: decision_log().recent(*asked))
     app = FastAPI(
         title="Portrait",
         version="1.0.0",
@@ -51,9 +55,16 @@ def create_app(*, decisions: FindDecisions | None = None, roll_back: RollBack | 
         lifespan=_lifespan,
     )
     settings, metrics = get_settings(), Metrics()
-    app.state.gate = Gate(RateLimiter(settings.api_rate, settings.api_burst), metrics)
+    app.state.gate = Gate(RateLimiter(settings.api_rate, settings.api_burst, settings.home / "api" / "rate_limits"), metrics)
     routers = [operations.router, v1.router, similar_items.router, decisions_router(decisions), customer.router, house_pages.router]
-    for router in (*routers, releases_router(roll_back), decisions_page_router(decisions), doors.router, files.router):
+    for router in (
+        *routers,
+        releases_router(roll_back),
+        decisions_page_router(decisions, recent),
+        doors.router,
+        feast_door.router,
+        files.router,
+    ):
         app.include_router(router)
     for kind in (ProblemError, ConsumerError, ModelError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _tell)
@@ -64,8 +75,8 @@ def create_app(*, decisions: FindDecisions | None = None, roll_back: RollBack | 
     return app
 
 
-def _roll_back(model: str) -> int:
-    stable = Releases().roll_back(model, "by hand, on the web page").stable
+def _roll_back(model: str, shown: Shown) -> int:
+    stable = Releases().roll_back(model, "by hand, on the web page", shown=shown).stable
     assert stable is not None  # without an earlier version it is refused
     return stable
 

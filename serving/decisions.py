@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from uuid import uuid4
 
 from prometheus_client import Counter, Gauge
 
+from serving.decisions_recent import Recent, recent
 from serving.decisions_store import Segments, list_id, stored
 from settings import Settings, get_settings
 
@@ -38,6 +39,7 @@ WAITING = Gauge("portrait_decisions_waiting", "Rows of the decisions log that ar
 logger = logging.getLogger(__name__)
 
 Kind = Literal["recommendation", "offer", "credit", "order"]
+KINDS: tuple[str, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,12 @@ class DecisionLog:
         name = decision_id.partition(".")[0]
         rows = [row for one in waiting if one.name == name for row in one.rows()]
         return [row for row in rows if decision_id in (name, row["decision_id"])] or stored(self._folder, decision_id)
+
+    def recent(self, kind: str | None, user_id: str | None, before: str | None, count: int) -> Recent:
+        """The newest lists, those that wait for the disk among them."""
+        with self._awake:
+            waiting = [*self._writing, *self._queue]
+        return recent(self._folder, [row for one in waiting for row in one.rows()], kind, user_id, before, count)
 
     def close(self) -> None:
         """Writes what waits, and takes no more."""

@@ -27,6 +27,8 @@ from serving.release_rules import ReleaseVerdict, decide, rules_of
 from serving.release_state import CANARY, STABLE, Release, changing, noted, read, serving, write
 from settings import Settings, get_settings
 
+#: The stable version and the one on trial, as somebody saw them.
+Shown = tuple[int | None, int | None]
 Requests = Callable[[str, list[int], ModelClient, Settings], Sequence[Request]]
 
 
@@ -129,10 +131,18 @@ class Releases:
             release = self._on_trial(model, version)
             return self._move(client, release, replace(_without_canary(release, "promoted", reason), stable=release.canary))
 
-    def roll_back(self, model: str, reason: str, version: int | None = None) -> Release:
-        """Give up the version on trial; where none is and none was named, the version that was stable before is stable again."""
+    def roll_back(self, model: str, reason: str, version: int | None = None, shown: Shown | None = None) -> Release:
+        """Give up the version on trial; where none is and none was named, the version that was stable before is stable again.
+
+        ReleaseRefused where `shown` is given and no longer stands: somebody, or a rule, was quicker than the person who looked at it.
+        """
         with changing(model, self.settings), ModelClient(self.target) as client:
             release = self._known(model) if version is None else self._on_trial(model, version)
+            if shown is not None and shown != (release.stable, release.canary):
+                raise ReleaseRefused(
+                    f"What is taken back must be what was shown: of {model} {_told(*shown)}. Meanwhile "
+                    f"{_told(release.stable, release.canary)}. Nothing was done; look at the page again."
+                )
             if release.canary is not None:
                 return self._move(client, release, _refused(release, release.canary, reason))
             bad, earlier = release.stable, self._earlier(release)
@@ -208,6 +218,10 @@ class Releases:
                 f"{wanted} of {model} must be on trial; {found}, stable is {release.stable}. The DAG `release` tries one out."
             )
         return release
+
+
+def _told(stable: int | None, canary: int | None) -> str:
+    return f"version {stable or 'none'} was stable and {canary or 'none'} on trial"
 
 
 def _without_canary(release: Release, what: str, reason: str) -> Release:

@@ -39,18 +39,21 @@ def status(as_json: AsJson = False) -> None:
 @release.command()
 def promote(model: Model, reason: Reason = "by hand") -> None:
     """The version on trial answers everybody."""
-    from serving.local import house
-    from serving.release_steps import act
-
-    house.choose()
-    act(model, None, True, reason)
+    _decide(model, True, reason)
 
 
 @release.command()
 def rollback(model: Model, reason: Reason = "by hand") -> None:
     """The stable version answers everybody again; where none is on trial, the one that was stable before."""
+    _decide(model, False, reason)
+
+
+def _decide(model: str, promoted: bool, reason: str) -> None:
+    """As the DAG `release` does: the run whose version answers everybody is MLflow's champion."""
     from serving.local import house
     from serving.release_steps import act
+    from training.champion import crown
 
     house.choose()
-    act(model, None, False, reason)
+    if run := act(model, None, promoted, reason):
+        crown(model, run)

@@ -47,11 +47,12 @@ def watch(model: str, version: int) -> Watched:
 
 
 def act(model: str, version: int | None, promoted: bool | None, reason: str) -> str | None:
-    """Promote the version on trial or roll it back, as a person said; None asks the rules. The run of the version promoted, if one was."""
+    """Promote the version on trial or roll it back, as a person said; None asks the rules. The training run of the version
+    that answers everybody from now on, to be MLflow's champion, where it is known."""
     releases = Releases()
     if promoted is None:
         _, verdict = releases.compare(model, version)
         promoted, reason = verdict.passed, verdict.reason
     release = (releases.promote if promoted else releases.roll_back)(model, reason, version)
     print(f"{model}: {'promoted' if promoted else 'rolled back'}, version {release.stable} answers everybody ({reason})")
-    return release.runs.get(str(release.stable)) if promoted else None
+    return release.runs.get(str(release.stable))

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from feature_repo.contract import PORTRAITS
 from serving.errors import NotServed
 from serving.portraits import PROBABILITIES
 from serving.release_state import label_for
@@ -81,39 +80,25 @@ def score(day: date) -> Scored:
 
 
 def as_portraits(answer: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
-    """One JSON object a user: `traits`, `interests` (shares by category), `next_category`, `interest_alarm`, `segment`, probabilities and
-    expected spend."""
+    """One JSON object a user: `traits`, `trait_probabilities` (by trait and value), `interests` (shares by category), `next_category`,
+    `interest_alarm`, `segment`, probabilities and expected spend."""
     for row in range(len(answer["vector"])):
-        traits = zip(answer["trait_names"][row].tolist(), answer["trait_choices"][row].tolist(), strict=True)
+        names = answer["trait_names"][row].tolist()
+        traits = zip(names, answer["trait_choices"][row].tolist(), strict=True)
+        values = zip(names, answer["trait_values"][row].tolist(), answer["trait_probabilities"][row].tolist(), strict=True)
         shares = zip(answer["interest_categories"][row].tolist(), answer["interest_shares"][row].tolist(), strict=True)
         yield {
             "traits": dict(traits),
+            "trait_probabilities": {
+                name: {value: round(share, 4) for value, share in zip(known, shares, strict=True) if value}
+                for name, known, shares in values
+            },
             "interests": {name: round(share, 4) for name, share in shares},
             "next_category": answer["next_category"][row],
             "interest_alarm": bool(answer["interest_alarm"][row]),
             "segment": answer["segment"][row],
             **{name: _number(answer[name][row]) for name in (*PROBABILITIES, "expected_spend_90d")},
         }
-
-
-def changes(user_id: str, since: date, until: date) -> dict[str, tuple[Any, Any]]:
-    """What the portraits as known at the two midnights say differently: `{line: (then, now)}`, None where nothing was said yet."""
-    from feature_repo.frames import rows_as_of
-
-    told = []
-    for day in (since, until):
-        rows = rows_as_of(PORTRAITS, datetime.combine(day, time()))
-        own = rows.loc[rows["user_id"].astype(str) == user_id, "portrait"]
-        told.append(_flat(json.loads(own.iloc[0])) if len(own) else {})
-    before, after = told
-    return {line: (before.get(line), after.get(line)) for line in sorted({*before, *after}) if before.get(line) != after.get(line)}
-
-
-def _flat(portrait: Mapping[str, Any]) -> dict[str, Any]:
-    lines: dict[str, Any] = {}
-    for name, value in portrait.items():
-        lines |= {f"{name}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {name: value}
-    return lines
 
 
 def _batches(frame: Any) -> Iterator[Any]:

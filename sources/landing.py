@@ -240,7 +240,7 @@ _TABLES = (
             _time("as_of", "the portrait's time"),
             _text("model_version", "version of the portrait model"),
             Column("vector", "float_list", "the portrait vector, shape `(d,)`"),
-            Column("portrait", "json", "traits, interests, propensities, expected spend and segment"),
+            Column("portrait", "json", "traits and their probabilities, interests, propensities, expected spend and segment"),
         ),
         "Written by Portrait's own daily scoring.",
         time="as_of",

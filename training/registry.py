@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from training.run_folder import Run
 
-CHALLENGER, CHAMPION = "challenger", "champion"
+CHALLENGER = "challenger"
 
 
 def circumstances() -> dict[str, str]:
@@ -46,17 +46,6 @@ def register(model: str, run_id: str, folder: Path, saved_model: Path) -> str:
     version = client.create_model_version(model, str(folder / "saved_model"), run_id, tags=_short(tags))
     client.set_registered_model_alias(model, CHALLENGER, version.version)
     return str(version.version)
-
-
-def crown(model: str, run: str) -> str | None:
-    """Gives the version of the run folder `run` the alias `champion`: it was published. None where no version stands for that run."""
-    client = _client()
-    found = [version for version in client.search_model_versions(f"name = '{model}'") if version.tags.get("run") == run]
-    if not found:
-        return None
-    newest = max(found, key=lambda version: int(version.version))
-    client.set_registered_model_alias(model, CHAMPION, newest.version)
-    return str(newest.version)
 
 
 def provenance_of(model: str, alias: str) -> dict[str, Any]:

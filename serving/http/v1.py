@@ -28,7 +28,6 @@ from serving.http.answers import (
 from serving.http.parameters import AsOf, Day, Debug, K, Reasons, RequestRules, UserId, check_window
 from serving.http.problems import told_in_schema
 from serving.recommend import Recommendations, SessionEvent, recommend, recommend_session
-from serving.scoring import changes
 from serving.shop_front import front
 
 router = APIRouter(prefix="/v1")
@@ -63,7 +62,7 @@ def get_changes(user_id: UserId, since: Day, until: Day) -> ChangesAnswer:
     check_window(since, until)
     if front().user_row("user_v1", user_id).get("events_total") is None:
         raise UnknownUser(user_id)
-    found = [Change(line=line, then=then, now=now) for line, (then, now) in changes(user_id, since, until).items()]
+    found = [Change(line=line, then=then, now=now) for line, (then, now) in stored_portraits.changes(user_id, since, until).items()]
     return ChangesAnswer(user_id=user_id, since=str(since), until=str(until), changes=found)
 
 

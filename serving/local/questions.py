@@ -46,7 +46,7 @@ def changes(
 ) -> None:
     """What the daily portraits say differently of a customer."""
     from serving.local import house
-    from serving.scoring import changes as changed
+    from serving.stored_portraits import changes as changed
 
     house.choose()
     found = changed(user, since.date(), until.date())

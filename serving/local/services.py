@@ -34,17 +34,7 @@ class Service:
 
 def services(settings: Settings) -> list[Service]:
     """Every service of the house, those of a group in the order in which they start."""
-    host, python = settings.host, sys.executable
-    house = {
-        "PORTRAIT_HOME": str(settings.home),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        "PYTHONUNBUFFERED": "1",
-        "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", "")]),
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        **dict.fromkeys(("FEAST_USAGE", "GX_ANALYTICS_ENABLED", "DBT_SEND_ANONYMOUS_USAGE_STATS"), "False"),
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
+    host, python, house = settings.host, sys.executable, _house(settings)
     airflow = {**house, **airflow_home.environment()}
     airflow_url = f"http://{host}:{settings.airflow_port}"
     command = str(BIN / "airflow")
@@ -146,6 +136,35 @@ def services(settings: Settings) -> list[Service]:
             {"PORTRAIT_MLFLOW_PORT": settings.mlflow_port},
         ),
     ]
+
+
+def feast_ui(settings: Settings) -> Service:
+    """Feast's own pages. It takes 200 MB that few look at, so it is no part of `portrait up`: the first click on it starts it."""
+    address = f"http://{settings.host}:{settings.feast_ui_port}"
+    return Service(
+        "feast-ui",
+        "Feast UI",
+        "feast-ui",
+        (str(BIN / "feast"), "-c", str(ROOT / "feature_repo"), "ui", "-h", settings.host, "-p", str(settings.feast_ui_port)),
+        {**feast_environment(), **_house(settings)},
+        address,
+        lambda: _status(f"{address}/projects-list.json") == 200,
+        {"PORTRAIT_FEAST_UI_PORT": settings.feast_ui_port},
+    )
+
+
+def _house(settings: Settings) -> dict[str, str]:
+    """What every process of the house is told."""
+    return {
+        "PORTRAIT_HOME": str(settings.home),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "PYTHONUNBUFFERED": "1",
+        "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", "")]),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        **dict.fromkeys(("FEAST_USAGE", "GX_ANALYTICS_ENABLED", "DBT_SEND_ANONYMOUS_USAGE_STATS"), "False"),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
 
 
 def _status(url: str) -> int:

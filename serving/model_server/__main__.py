@@ -86,7 +86,7 @@ def _core(flags: Any) -> tuple[Any, int]:
     threads = {"intra_op_threads": flags.tensorflow_intra_op_parallelism, "inter_op_threads": flags.tensorflow_inter_op_parallelism}
 
     def load(path: Path) -> Servable:
-        return Servable(path, **threads)
+        return Servable(path, **threads, warms_up=flags.enable_model_warmup)
 
     key = _path(flags.verification_key_file)
     loader = admission.guarded(load, read_public_key(key)) if key else lambda _model, _version, path: load(path)

@@ -13,9 +13,10 @@ from serving.model_server.batching import Batcher
 from serving.model_server.catalogue import Catalogue
 from serving.model_server.errors import ServingError
 from serving.model_server.merging import Arrays
-from serving.model_server.metrics import LOADED_VERSION, REQUEST_COUNT, REQUEST_LATENCY, Gauge, Metrics
+from serving.model_server.metrics import LOADED_VERSION, REQUEST_COUNT, REQUEST_LATENCY, VERSION_CHOICE, Gauge, Metrics
 from serving.model_server.servable import Servable
 
+CHOICES = {None: "latest", "version": "version", "version_label": "label"}
 #: Signature name and inputs that a request asks of the servable.
 Asked = Callable[[Servable], tuple[str, Arrays]]
 
@@ -53,6 +54,7 @@ class Core:
         finally:
             model = spec.name if self.catalogue.lists(spec.name) else ""  # names that anybody may send would grow without bound
             self.metrics.count(REQUEST_COUNT, model_name=model, status=status.name)
+            self.metrics.count(VERSION_CHOICE, model_name=model, choice=CHOICES[spec.WhichOneof("version_choice")])
             self.metrics.observe(
                 REQUEST_LATENCY, 1e6 * (time.monotonic() - started), model_name=model, API="Predict", entrypoint=entrypoint
             )

@@ -28,6 +28,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--model_base_path", help="folder of the one model's versions, without --model_config_file")
     add("--file_system_poll_wait_seconds", type=float, default=1, help="look for new versions this often; 0 is only once")
     add("--allow_version_labels_for_unavailable_models", type=_boolean, default=False, nargs="?", const=True)
+    add("--enable_model_warmup", type=_boolean, default=True, nargs="?", const=True, help="replay a version's recorded requests first")
     add("--enable_batching", type=_boolean, default=False, nargs="?", const=True, help="merge requests that wait into one run")
     add("--batching_parameters_file", help="text proto of BatchingParameters")
     add("--monitoring_config_file", help="text proto of MonitoringConfig: Prometheus metrics on the REST port")

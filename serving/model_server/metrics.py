@@ -14,6 +14,8 @@ RUNTIME_LATENCY = ":tensorflow:serving:runtime_latency"
 QUEUING_LATENCY = ":tensorflow:serving:batching:queuing_latency"
 BATCH_SIZE = ":tensorflow:serving:batching:processed_batch_size"
 QUEUED_REQUESTS = "portrait:model_server:queued_requests"
+#: How requests chose their version: `latest` (no choice), `version` or `label`. During a trial `latest` is the version on trial.
+VERSION_CHOICE = "portrait:model_server:version_choice_count"
 LOADED_VERSION = "portrait:model_server:loaded_version"
 
 _MICROSECONDS = tuple(10 * 1.8**power for power in range(32))  # 10 us to 15 minutes, as TensorFlow Serving's

@@ -26,8 +26,8 @@ MAX_WARMUP_RECORDS = 1000
 class Servable:
     """A version that answers. `release` frees it when the last request that uses it has ended."""
 
-    def __init__(self, path: Path, *, intra_op_threads: int = 1, inter_op_threads: int = 1) -> None:
-        """Load `path` and replay its warm-up requests. ServingError says why it cannot be served."""
+    def __init__(self, path: Path, *, intra_op_threads: int = 1, inter_op_threads: int = 1, warms_up: bool = True) -> None:
+        """Load `path` and, where it `warms_up`, replay its warm-up requests. ServingError says why it cannot be served."""
         _check_fingerprint(path)
         threads = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=intra_op_threads, inter_op_parallelism_threads=inter_op_threads)
         graph = tf.Graph()
@@ -40,7 +40,8 @@ class Servable:
                 loaded = tf.compat.v1.saved_model.load(self._session, [tf.saved_model.SERVING], str(path))
             self.signature_defs: dict[str, meta_graph_pb2.SignatureDef] = dict(loaded.signature_def)
             self._signatures = {name: Signature(proto) for name, proto in self.signature_defs.items()}
-            self._warm_up(path / WARMUP_FILE)
+            if warms_up:
+                self._warm_up(path / WARMUP_FILE)
         except Exception as error:
             self._callables.clear()
             self._session.close()

@@ -1,17 +1,21 @@
 """Pages about the house: segments, model releases, data quality and quarantine, decisions."""
 
 import json
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from quality.quarantine import stored_counts
+from serving.decisions import KINDS
+from serving.decisions_recent import Recent, RecentDecisions
 from serving.errors import ConsumerError
 from serving.http.decisions_route import FindDecisions, found
 from serving.http.problems import ProblemError, as_problem
-from serving.release import ReleaseRefused
+from serving.release import ReleaseRefused, Shown
 from serving.release_config import NotFollowed
 from serving.releases import releases
 from serving.segments import segments
@@ -20,10 +24,14 @@ from serving.web.render import page
 from serving.web.session import checked_form, may
 from settings import get_settings
 
-#: Gives up a model's trial, or takes it back to the version before: `(model) -> the number that is stable from now on`.
-RollBack = Callable[[str], int]
+#: Gives up a model's trial, or takes it back to the version before, if what was shown still stands: `(model, shown) -> the number that is
+#: stable from now on`.
+RollBack = Callable[[str, Shown], int]
 #: Gate results shown, newest window first.
 GATES = 40
+#: Lists of the decisions log on one page, newest first.
+DECISIONS = 50
+_MOMENT = re.compile(r"[0-9a-f]{14}")
 
 router = APIRouter(include_in_schema=False)
 
@@ -62,11 +70,15 @@ def releases_router(roll_back: RollBack) -> APIRouter:
         return page(request, "releases.html", models=releases(front()), can_roll_back=request.state.key.may("admin"), done=done[:60])
 
     @router.post("/releases/rollback", dependencies=[may("admin"), Depends(checked_form)])
-    def take_back(model: Annotated[str, Form(max_length=60)]) -> RedirectResponse:
+    def take_back(
+        model: Annotated[str, Form(max_length=60)],
+        stable: Annotated[int | None, Form()] = None,
+        canary: Annotated[int | None, Form()] = None,
+    ) -> RedirectResponse:
         if model not in {one.model for one in releases(front())}:
             raise ProblemError("bad-request", f"A model to take back must be one that is served. Received {model!r}.")
         try:
-            number = roll_back(model)
+            number = roll_back(model, (stable, canary))
         except ReleaseRefused as refused:
             raise ProblemError("release-refused", str(refused)) from refused
         except NotFollowed as silent:
@@ -76,17 +88,27 @@ def releases_router(roll_back: RollBack) -> APIRouter:
     return router
 
 
-def decisions_page_router(find: FindDecisions) -> APIRouter:
-    """The page on which a decision is looked up by its id."""
+def decisions_page_router(find: FindDecisions, recent: RecentDecisions) -> APIRouter:
+    """The page of the newest decisions, each of which is shown by its id."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/decisions", dependencies=[may("read:decisions")])
-    def decisions_page(request: Request, id: str = "") -> HTMLResponse:
-        problem, rows = None, []
+    def decisions_page(request: Request, id: str = "", kind: str = "", user: str = "", before: str = "") -> HTMLResponse:
+        asked, user = id.strip()[:200], user.strip()[:200]
+        kind, before = kind if kind in KINDS else "", before if _MOMENT.fullmatch(before) else ""
+        problem, rows, log = None, [], Recent((), None)
         try:
-            rows = found(find, id.strip()[:200]) if id.strip() else []
+            if asked:
+                rows = found(find, asked)
+            else:
+                log = recent(kind or None, user or None, before or None, DECISIONS)
         except ProblemError as error:
             problem = error
-        return page(request, "decisions.html", problem.status if problem else 200, id=id.strip()[:200], rows=rows, problem=problem)
+        values: dict[str, Any] = {"id": asked, "rows": rows, "problem": problem, "log": log, "kinds": KINDS}
+        values |= {"kind": kind, "user": user, "before": before, "may_see_customers": request.state.key.may("read:portrait")}
+        if log.before:
+            values["older"] = str(request.url.include_query_params(before=log.before)).split(request.url.netloc, 1)[-1]
+            values["looked_until"] = datetime.fromtimestamp(int(log.before, 16) / 1e6, UTC)
+        return page(request, "decisions.html", problem.status if problem else 200, **values)
 
     return router

@@ -47,6 +47,7 @@ def _tools() -> dict[str, str]:
     return {
         "Airflow": f"http://{settings.host}:{settings.airflow_port}",
         "MLflow": f"http://{settings.host}:{settings.mlflow_port}",
+        "Feast": "/feast/",
         "Data docs": "/quality/docs/",
         "dbt docs": "/dbt/",
         "API": "/docs",

@@ -104,7 +104,7 @@ def test_tasks_that_open_the_warehouse_share_one_slot(look: dict[str, Any]) -> N
     pooled = {
         f"{name}.{task}" for name, facts in look["facts"].items() for task, fact in facts["tasks"].items() if fact["pool"] == "warehouse"
     }
-    assert pooled == {"ingest.load_and_gate", "features.build_marts", "features.gate_and_export"}
+    assert pooled == {"ingest.load_and_gate", "features.build_marts", "features.gate_and_export", "features.document"}
 
 
 def test_training_and_nothing_else_is_queued_for_gpus(look: dict[str, Any]) -> None:

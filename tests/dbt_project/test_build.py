@@ -1,12 +1,14 @@
 """`build` on thin shops: what it refuses, what it says when dbt fails, and what it leaves for the next attempt."""
 
+import re
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from quality import transform
 from quality.errors import TransformFailed, WindowInvalid
-from quality.transform import _failure, build
+from quality.transform import _failure, build, document
 from quality.warehouse import open_warehouse
 from settings import get_settings
 from tests.dbt_project.small_shop import day, event, load
@@ -92,3 +94,27 @@ def test_what_dbt_prints_is_told_only_where_it_ended_before_it_read_a_row() -> N
     attempt = Path("dbt/attempts/build-1")
     assert "dbt itself: Parsing Error in _marts.yml." in _failure([], "Parsing Error in _marts.yml", attempt)
     assert "ann" not in _failure([], "1 of 54 START sql table model a\nfatal: ann", attempt)
+
+
+@pytest.mark.slow
+def test_the_documentation_is_one_page_made_anew_only_where_the_project_changed(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load({START: {"events": [event("e1", "secret-person", "i1", "view", "01-01")]}}, START, END)
+    page = document()
+    assert page == house / "dbt" / "docs" / "static_index.html"
+    text = page.read_text(encoding="utf-8")
+    assert "stg_events" in text and "One row per user, features_at and created_at." in text and "secret-person" not in text
+    assert re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(?:https?:)?//[^"]*"', text) == []  # nothing from other hosts
+    assert {path.name for path in page.parent.iterdir()} == {page.name, "project.sha256"} and not (house / "dbt" / "docs.new").exists()
+    made: list[str] = []
+
+    def run_dbt(command: str, arguments: list[str], target: Path) -> None:
+        made.append(command)
+        target.mkdir()
+        (target / page.name).write_text("<h1>another</h1>")
+
+    monkeypatch.setattr(transform, "_run_dbt", run_dbt)
+    assert document() is None and made == []
+    monkeypatch.setattr(transform, "_project_hash", lambda: "changed")
+    assert document() == page and page.read_text() == "<h1>another</h1>" and made == ["docs"]
+    page.unlink()
+    assert document() == page and made == ["docs", "docs"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from serving import keys
+from serving import keys, stored_portraits
 from serving.api import create_app
 from serving.http import envelope, v1
 from serving.http.logs import JsonLines
@@ -29,7 +29,7 @@ V1 = {
 
 @pytest.fixture
 def front(house: Path, monkeypatch: pytest.MonkeyPatch) -> FakeFront:
-    monkeypatch.setattr(v1, "changes", lambda user, since, until: {"interests.toys": (0.5, 0.75)})
+    monkeypatch.setattr(stored_portraits, "changes", lambda user, since, until: {"interests.toys": (0.5, 0.75)})
     furnish()
     return put(monkeypatch, shop())
 

@@ -1,15 +1,20 @@
 """Portraits as they were known: of a past day, over days, and by segment. The rows are few enough to check by hand."""
 
+import random
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
+from feature_repo.contract import PORTRAITS, mart
+from feature_repo.frames import rows_as_of
+from feature_repo.published import connect
 from serving import stored_portraits
 from serving.errors import NotServed, UnknownUser
 from serving.segments import segments
 from tests.serving.fakes import FakeFront
-from tests.serving.web_client import caller, day, furnish, put, shop
+from tests.serving.web_client import caller, day, furnish, publish, put, said, shop
 
 
 @pytest.fixture
@@ -47,10 +52,12 @@ def test_as_of_a_time_says_what_was_known_by_then_and_no_more(
         return
     told = body["inferred"]
     assert (told["source"], told["told_at"], told["model_version"], told["interests"]["toys"]) == ("stored", told_at, version, toys)
+    shares = [{}, {}] if version == 2 else [{"18-24": 0.5, "25-34": 0.5}, {"female": 0.75, "male": 0.25}]
     assert told["traits"] == [
-        {"name": "age_band", "value": None, "probabilities": {}},
-        {"name": "gender", "value": "female", "probabilities": {}},
+        {"name": "age_band", "value": None, "probabilities": shares[0]},
+        {"name": "gender", "value": "female", "probabilities": shares[1]},
     ]
+    assert list(told["traits"][1]["probabilities"]) == list(shares[1])  # most likely first
 
 
 def test_todays_model_is_never_asked_about_the_past(client: TestClient, front: FakeFront) -> None:
@@ -103,3 +110,42 @@ def test_segments_are_counted_and_compared_with_everybody(front: FakeFront) -> N
 def test_segments_before_a_portrait_was_stored_are_refused_with_the_way_out(front: FakeFront) -> None:
     with pytest.raises(NotServed, match=r"Segments need stored portraits, .* Run the `score` DAG"):
         segments(day("01-15"))
+
+
+def test_what_changed_is_told_line_by_line_and_reads_no_portrait_of_others(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    from feature_repo import frames
+
+    monkeypatch.delattr(frames, "rows_as_of")  # everybody's
+    asked = {"since": "2024-02-06", "until": "2024-02-22"}
+    body = client.get("/v1/users/ann/portrait/changes", params=asked).json()
+    told = {change["line"]: (change["then"], change["now"]) for change in body["changes"]}
+    assert told["interests.toys"] == (0.25, 0.75) and told["segment"] == ("browsers, quiet", "buyers")
+    assert told["trait_probabilities.gender.female"] == (None, 0.75)  # was not stored then
+    assert "traits.gender" not in told and "next_category" not in told
+    assert (
+        client.get("/v1/users/ann/portrait/changes", params=asked | {"since": "2024-02-22", "until": "2024-02-23"}).json()["changes"] == []
+    )
+    assert client.get("/v1/users/bob/portrait/changes", params=asked).json()["changes"] != []
+
+
+def test_reading_the_newest_files_first_finds_what_reading_all_of_them_would(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Late corrections, users who were silent for long, several of a day; beside `rows_as_of`, which reads everything."""
+    generator = random.Random(3)
+    begin, rows = day("01-01"), {}
+    for user in ("ann", "bob", "cleo"):
+        for _ in range(25 if user != "cleo" else 2):
+            told = begin + timedelta(days=generator.randrange(60))
+            known = told + timedelta(days=generator.choice((0, 0, 0, 1, 20)), hours=generator.choice((0, 0, 5)))
+            rows[user, told, known] = {"user_id": user, "features_at": told, "created_at": known, "portrait": said(generator.random())}
+    publish(PORTRAITS, list(rows.values()))
+    opened: list[int] = []
+    day_files = stored_portraits.day_files
+    monkeypatch.setattr(stored_portraits, "day_files", lambda *asked: opened.append(len(day_files(*asked))) or day_files(*asked))
+    monkeypatch.setattr(stored_portraits, "FILES_FIRST", 1)
+    for asked in (begin + timedelta(days=number, hours=hour) for number in range(-1, 85, 3) for hour in (0, 3)):
+        everybody = rows_as_of(PORTRAITS, asked).set_index("user_id")
+        for user in ("ann", "bob", "cleo", "nobody"):
+            with connect() as connection:
+                found = stored_portraits._as_known(connection, mart(PORTRAITS), user, asked)
+            assert (found and found["portrait"]) == (everybody["portrait"].get(user)), (user, asked)
+    assert max(opened) > 20

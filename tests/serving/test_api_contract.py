@@ -13,9 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from serving import keys
+from serving import keys, stored_portraits
 from serving.api import create_app
-from serving.http import v1
 from settings import get_settings
 from tests.serving.web_client import furnish, put, shop
 
@@ -40,7 +39,7 @@ def api(house: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The document's operations, over hand-written customers."""
     furnish()
     put(monkeypatch, shop())
-    monkeypatch.setattr(v1, "changes", lambda user, since, until: {"interests.toys": (0.5, None)})
+    monkeypatch.setattr(stored_portraits, "changes", lambda user, since, until: {"interests.toys": (0.5, None)})
     monkeypatch.setenv("PORTRAIT_API_BURST", "1000000")
     get_settings.cache_clear()
     keys.make_secrets(get_settings())

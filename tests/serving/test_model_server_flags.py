@@ -16,6 +16,8 @@ def test_tensorflow_servings_names_are_taken():
     assert flags.parse(
         ["--model_base_path=/m", "--allow_version_labels_for_unavailable_models"]
     ).allow_version_labels_for_unavailable_models
+    assert flags.parse(["--model_base_path=/m"]).enable_model_warmup
+    assert not flags.parse(["--model_base_path=/m", "--enable_model_warmup=false"]).enable_model_warmup
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,9 @@ def test_tensorflow_servings_names_are_taken():
     [
         (["--model_base_path=/m", "--batching"], "unrecognized arguments: --batching"),
         (["--model_base_path=/m", "--rest_api=1"], "unrecognized arguments: --rest_api=1"),
+        (["--model_base_path=/m", "--grpc_socket_path=/s"], "unrecognized arguments: --grpc_socket_path=/s"),
+        (["--model_base_path=/m", "--grpc_channel_arguments=a=1"], "unrecognized arguments: --grpc_channel_arguments=a=1"),
+        (["--model_base_path=/m", "--prefer_tflite_model"], "unrecognized arguments: --prefer_tflite_model"),
         ([], "give either --model_config_file or --model_base_path"),
         (["--model_base_path=/m", "--model_config_file=c"], "give either --model_config_file or --model_base_path"),
         (["--model_base_path=/m", "--grpc_max_threads=0"], "--grpc_max_threads must be at least 1, received 0"),

@@ -44,14 +44,19 @@ def test_a_server_counts_its_requests_by_model_and_status(server):
             client.predict("nobody", {"x": [[1, 2]], "name": ["ann"]})
         with pytest.raises(ModelNotFound):
             client.predict("tiny", {"x": [[1, 2]], "name": ["ann"]}, version=77)
+        client.predict("tiny", {"x": [[1, 2]], "name": ["ann"]}, label="stable")
     after = scraped()
 
     def counted(metric):
         return after[metric] - before.get(metric, 0)
 
-    assert counted(':tensorflow:serving:request_count{model_name="tiny",status="OK"}') == 1
+    assert counted(':tensorflow:serving:request_count{model_name="tiny",status="OK"}') == 2
     assert counted(':tensorflow:serving:request_count{model_name="tiny",status="NOT_FOUND"}') >= 1
     assert not any('model_name="nobody"' in metric for metric in after)
-    assert counted(':tensorflow:serving:request_latency_count{model_name="tiny",API="Predict",entrypoint="GRPC"}') == 2
-    assert counted(':tensorflow:serving:batching:processed_batch_size_count{model_name="tiny"}') == 1
+    assert counted(':tensorflow:serving:request_latency_count{model_name="tiny",API="Predict",entrypoint="GRPC"}') == 3
+    assert counted(':tensorflow:serving:batching:processed_batch_size_count{model_name="tiny"}') == 2
+    chosen = [
+        counted(f'portrait:model_server:version_choice_count{{model_name="tiny",choice="{how}"}}') for how in ("latest", "version", "label")
+    ]
+    assert chosen == [1, 1, 1]
     assert after['portrait:model_server:loaded_version{model_name="tiny",version="2"}'] == 1

@@ -185,6 +185,8 @@ def test_a_good_version_goes_on_trial_grows_and_is_promoted_without_a_failed_req
             time.sleep(1.5)
         comparison, verdict = releases.compare("tiny")
         assert verdict.passed, verdict
+        with ModelClient(get_settings().model_server_target) as bare:  # TensorFlow Serving's contract: the newest that is loaded
+            assert bare.predict("tiny", {"x": np.ones((1, 2), np.float32), "name": np.array(["ann"], object)}).version == version
         promoted = releases.promote("tiny", "as the rules say")
         time.sleep(0.5)
     assert users.failures == []
@@ -201,9 +203,14 @@ def test_a_good_version_goes_on_trial_grows_and_is_promoted_without_a_failed_req
 
 def test_what_was_promoted_can_be_rolled_back_to_the_version_before_it(releases: Releases) -> None:
     bad = read("tiny").stable
+    with pytest.raises(
+        ReleaseRefused, match=f"of tiny version 1 was stable and {bad} on trial. Meanwhile version {bad} was stable and none on trial"
+    ):
+        releases.roll_back("tiny", "a person who looked before it was promoted", shown=(1, bad))
+    assert read("tiny").stable == bad
     with Users() as users:
         time.sleep(0.3)
-        release = releases.roll_back("tiny", "a person said so")
+        release = releases.roll_back("tiny", "a person said so", shown=(bad, None))
         time.sleep(0.5)
     assert users.failures == []
     assert (release.stable, release.refused[str(bad)]) == (2, "a person said so")

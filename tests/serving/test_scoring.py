@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serving import scoring
+from serving import scoring, stored_portraits
 from serving.errors import NotServed
 from sources.files import read_table
 from tests.dbt_project.small_shop import day as day_at
@@ -44,6 +44,8 @@ class FakeClient:
         return Answer(
             vector=np.tile([0.5, -0.5], (batch, 1)),
             trait_names=np.array([["gender"]] * batch, object),
+            trait_values=np.array([[["male", "female", ""]]] * batch, object),
+            trait_probabilities=np.tile(np.float32([0.30001, 0.69999, 0.0]), (batch, 1, 1)),
             trait_choices=np.array([["female"]] * batch, object),
             interest_categories=np.array([both] * batch, object),
             interest_shares=np.tile([0.75, 0.25], (batch, 1)),
@@ -90,6 +92,7 @@ def test_a_day_scores_every_known_user_in_batches_and_again_replaces_itself(serv
     assert first[0]["vector"] == [0.5, -0.5]
     assert json.loads(first[0]["portrait"]) == {
         "traits": {"gender": "female"},
+        "trait_probabilities": {"gender": {"male": 0.3, "female": 0.7}},
         "interests": {"toys": 0.75, "books": 0.25},
         "interest_alarm": False,
         "next_category": "toys",
@@ -141,10 +144,10 @@ def test_portraits_reach_the_mart_and_answer_what_changed(served: type[FakeClien
     assert known["user_id"].tolist() == USERS
     assert set(known["features_at"]) == {pd.Timestamp("2024-01-20")}
     assert json.loads(known["portrait"][0])["next_category"] == "toys"
-    assert scoring.changes("ann", date(2024, 1, 24), date(2024, 1, 27)) == {
+    assert stored_portraits.changes("ann", date(2024, 1, 24), date(2024, 1, 27)) == {
         "interests.books": (0.25, 0.75),
         "interests.toys": (0.75, 0.25),
         "next_category": ("toys", "books"),
     }
-    assert scoring.changes("ann", date(2024, 1, 2), date(2024, 1, 24))["segment"] == (None, "browsers, quiet")
-    assert scoring.changes("ann", date(2024, 1, 21), date(2024, 1, 22)) == {}
+    assert stored_portraits.changes("ann", date(2024, 1, 2), date(2024, 1, 24))["segment"] == (None, "browsers, quiet")
+    assert stored_portraits.changes("ann", date(2024, 1, 21), date(2024, 1, 22)) == {}

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ import uvicorn
 
 from serving import keys
 from serving.api import create_app
+from serving.decisions_recent import recent
 from serving.release_state import Release, write
 from settings import get_settings
+from tests.serving.test_decisions_recent import WRITERS, rows, segment
 from tests.serving.web_client import day, furnish, put, shop
 
 pytestmark = pytest.mark.slow
@@ -32,7 +35,7 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs
 
 PAGES = (
     *("/", "/?user=ann", "/?user=ann&as_of=2024-02-21", "/?user=nobody", "/segments", "/segments?name=buyers", "/releases", "/quality"),
-    *("/docs", "/decisions?id=l1", "/nothing"),
+    *("/docs", "/decisions", "/decisions?user=nobody", "/decisions?id=l1", "/nothing"),
 )
 SCREENS = {"phone": {"width": 390, "height": 844}, "desktop": {"width": 1280, "height": 900}}
 
@@ -51,7 +54,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     row: dict[str, Any] = dict.fromkeys(("score", "arm", "propensity"))
     row |= {"decision_id": "l1.1", "kind": "recommendation", "subject": "f", "model": "recommender", "model_version": "3", "user_id": "ann"}
     row |= {"decided_at": day("03-01"), "features_at": day("02-20"), "rank": 1, "reason": "because you bought b"}
-    app = create_app(decisions=lambda id: [row], roll_back=lambda model: 2)
+    segment(house / "decisions", WRITERS[0], [rows(second, WRITERS[0], None if second % 3 else "ann") for second in range(60)])
+    newest = partial(recent, house / "decisions", [])
+    app = create_app(decisions=lambda id: [row], recent=newest, roll_back=lambda model, shown: 2)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -195,4 +200,22 @@ def test_the_language_is_changed_by_its_link_and_kept(browser: Any, address: str
     tab.wait_for_url("**/segments?name=buyers&lang=zh")
     tab.click("text=模型")
     assert tab.locator("h1").inner_text() == "模型发布"
+    tab.context.close()
+
+
+def test_decisions_are_filtered_and_leafed_through_by_keyboard(browser: Any, address: str) -> None:
+    tab = opened(browser, address)
+    tab.goto(f"{address}/decisions")
+    tab.focus("#of")
+    tab.keyboard.type("ann")
+    tab.keyboard.press("Enter")
+    tab.wait_for_url("**/decisions?kind=&user=ann")
+    assert tab.locator("tbody tr").count() == 20 and tab.locator(".more").count() == 0
+    tab.click("text=Newest of all")
+    tab.click("text=Older decisions")
+    tab.wait_for_url("**before=*")
+    assert tab.locator("tbody tr").count() == 10
+    tab.locator("tbody a").first.click()
+    tab.wait_for_url("**/decisions?id=*")
+    assert "because you bought b" in tab.locator("main").inner_text()
     tab.context.close()

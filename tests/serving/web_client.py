@@ -79,9 +79,12 @@ def day(text: str) -> datetime:
     return datetime.fromisoformat(f"2024-{text}")
 
 
-def said(toys: float, segment: str = "browsers, quiet", chance: float = 0.5) -> str:
-    """A stored portrait, as the daily scoring writes it."""
+def said(toys: float, segment: str = "browsers, quiet", chance: float = 0.5, female: float | None = None) -> str:
+    """A stored portrait, as the daily scoring writes it; without the traits' probabilities, which were not stored once, where `female` is
+    None."""
     told: dict[str, Any] = {"traits": {"gender": "female", "age_band": "unknown"}, "interests": {"books": 1 - toys, "toys": toys}}
+    if female is not None:
+        told["trait_probabilities"] = {"age_band": {"18-24": 0.5, "25-34": 0.5}, "gender": {"male": 1 - female, "female": female}}
     told |= {"next_category": "toys", "interest_alarm": False, "segment": segment, "expected_spend_90d": 40.0}
     return json.dumps(told | dict.fromkeys(PROBABILITIES, chance))
 
@@ -97,27 +100,27 @@ def furnish() -> None:
         {"user_id": user, "features_at": day(at), "created_at": day(at), "events_total": total, "spend_90d": spend, "events_30d": total}
         for user, at, total, spend in (("ann", "02-01", 1, 5.0), ("ann", "02-20", 3, 12.5), ("bob", "02-01", 0, 0.0))
     ]
-    publish("user_features", features, day("02-20"))
+    publish("user_features", features)
     history = {"event_item_ids": ["a"], "event_types": ["view"], "event_times_us": [1]}
     publish("user_sequences", [{"user_id": "ann", "features_at": day("02-01"), "created_at": day("02-01"), **history}])
     publish("user_daily", [])
     rows = [
         portrait_row("ann", "02-05", "02-05", said(0.25)),
         portrait_row("ann", "02-20", "02-20", said(0.5, chance=0.7)),
-        portrait_row("ann", "02-20", "02-22", said(0.75, "buyers", 0.9), "3"),
+        portrait_row("ann", "02-20", "02-22", said(0.75, "buyers", 0.9, female=0.75), "3"),
         portrait_row("bob", "02-20", "02-20", said(0.1, chance=0.1)),
     ]
     publish(PORTRAITS, rows)
 
 
-def publish(name: str, rows: list[dict[str, Any]], until: datetime | None = None) -> None:
-    """Rows of a mart as the house publishes them; columns that a row lacks are null."""
+def publish(name: str, rows: list[dict[str, Any]]) -> None:
+    """Rows of a mart as the house publishes them, a file for each day on which rows became known; columns that a row lacks are null."""
     columns = mart(name).columns
     schema = pa.schema([(column.name, _ARROW[column.kind]) for column in columns])
     folder = get_settings().offline_dir / name
-    (folder / "day=2024-01-01").mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(schema.empty_table(), folder / "schema.parquet")
-    full = [{column.name: row.get(column.name) for column in columns} for row in rows]
-    at = until or day("01-01")
-    (folder / f"day={at:%Y-%m-%d}").mkdir(exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(full, schema), folder / f"day={at:%Y-%m-%d}" / "part-0.parquet")
+    for known in {row["created_at"].date() for row in rows}:
+        full = [{column.name: row.get(column.name) for column in columns} for row in rows if row["created_at"].date() == known]
+        (folder / f"day={known}").mkdir(exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(full, schema), folder / f"day={known}" / "part-0.parquet")

@@ -166,7 +166,7 @@ def test_a_simulated_shop_is_measured_against_its_oracle_and_nothing_is_learned_
 
 @pytest.mark.slow
 def test_a_version_is_registered_with_where_it_came_from_and_is_rebuilt_from_that(features):
-    from training import registry
+    from training import champion, registry
     from training.runs import train_encoder, train_model
 
     features(FakeFeatures(events_of(20, 8), no_labels()))
@@ -174,10 +174,10 @@ def test_a_version_is_registered_with_where_it_came_from_and_is_rebuilt_from_tha
     run = train_model("recommender", encoder.path, WINDOW, {"epochs": 2, "seed": 5})
     golden = (run.path / "saved_model" / GOLDEN_FILE).read_text()
     with pytest.raises(LookupError, match=r"An alias of recommender must be one of \['challenger'\]\. Received 'champion'"):
-        registry.provenance_of("recommender", registry.CHAMPION)
-    assert registry.crown("recommender", "another run") is None
-    assert registry.crown("recommender", run.path.name) == "1"
-    provenance = registry.provenance_of("recommender", registry.CHAMPION)
+        registry.provenance_of("recommender", champion.CHAMPION)
+    assert champion.crown("recommender", "another run") is None
+    assert champion.crown("recommender", run.path.name) == "1"
+    provenance = registry.provenance_of("recommender", champion.CHAMPION)
     assert provenance["run"] == run.path.name
     assert (provenance["seed"], provenance["epochs"], provenance["model"]) == (5, 2, "recommender")
     assert provenance["data_hash"] == encoder.path.name.rpartition("_")[2]
