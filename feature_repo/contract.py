@@ -124,7 +124,7 @@ def services() -> dict[str, dict[str, tuple[str, ...]]]:
     """Every feature service: `{service: {view: features}}`.
 
     A model version's service holds what that version may read: the history alone for the recommender, and every numeric user feature beside
-    it for the heads. `user_v1` and `item_v1` are everything that the records say of a user and of an item; `portraits_v1` is what a
+    it for the heads. Credit reads nothing of what people do in the shop: `risk_v1` is empty, and an application brings its own columns. `user_v1` and `item_v1` are everything that the records say of a user and of an item; `portraits_v1` is what a
     model said of a user at the newest daily scoring, which no model reads.
     """
     everything = {name: tuple(column.name for column in view.features) for name, view in views().items()}
@@ -134,6 +134,7 @@ def services() -> dict[str, dict[str, tuple[str, ...]]]:
         "recommender_v1": {"user_sequences": HISTORY},
         "portrait_v1": heads,
         "uplift_v1": heads,
+        "risk_v1": {},
         "user_v1": {name: features for name, features in everything.items() if views()[name].entity == "user" and name != PORTRAITS},
         "portraits_v1": {PORTRAITS: everything[PORTRAITS]},
         "item_v1": {name: features for name, features in everything.items() if views()[name].entity == "item"},
@@ -149,4 +150,4 @@ def service(name: str) -> dict[str, tuple[str, ...]]:
 
 def service_entity(name: str) -> str:
     """The entity (`user` or `item`) whose ids a service is read by."""
-    return str(views()[next(iter(service(name)))].entity)
+    return str(views()[next(iter(service(name)), "user_features")].entity)

@@ -9,6 +9,7 @@ from training.metrics import Interval
 PURPOSE = {
     "recommender": "This model suggests to every customer the items they are likely to want next.",
     "portrait": "This model says of every customer who they probably are, what interests them, and how likely they are to buy or leave.",
+    "risk": "This model says how likely an application for credit is not to be paid back, and why.",
     "uplift": "This model finds the customers whom an offer would move, and those whom it would leave cold or put off.",
 }
 
@@ -20,6 +21,7 @@ RULES = {
     "miscalibrated": "its probabilities are too far from what then happened",
     "narrow": "it would show too small a part of the range",
     "slow": "it answers too slowly",
+    "unfair": "one group of people would be treated worse than the others, by more than chance explains",
     "first_model": "it is better than the simple method and no model is in use yet",
     "slice_worse": "one group of customers would be served worse than today",
     "better": "it is better than the model in use, by more than chance explains",
@@ -32,6 +34,7 @@ BASELINES = {
     "popularity": "showing everybody the best sellers",
     "base rate": "giving everybody the average chance",
     "random": "drawing lots",
+    "amount alone": "the larger the amount, the likelier the default",
 }
 
 #: What a metric means; the longest name that a metric ends with counts.
@@ -42,6 +45,7 @@ MEANINGS = {
     "negative logloss": "how well the probabilities fit what happened; nearer 0 is better",
     "auc": "of two customers, one of whom is or does it, how often the right one has the higher probability; .5 is guessing, 1 is always",
     "accuracy": "share of customers of whom the most probable value is right",
+    "brier": "mean squared gap between probability and outcome; lower is better",
     "logloss": "how far the probabilities are from what is true; lower is better",
     "ece": "how far probabilities are from frequencies on average; lower is better",
     "uplift@30%": "what an offer adds to the chance of the outcome, among the 30 % ranked first",

@@ -34,7 +34,7 @@ def test_heads_read_the_history_and_every_numeric_user_feature() -> None:
 
 
 def test_every_served_model_finds_its_inputs_in_its_service() -> None:
-    asked_only = {"as_of_us", "exclude_item_ids", "k"}
+    asked_only = {"as_of_us", "exclude_item_ids", "k", "amount"}
     for model in SERVED_MODELS.values():
         offered = {feature for features in service(model.feature_service).values() for feature in features}
         assert {tensor.name for tensor in model.inputs} - asked_only <= offered, model.name
