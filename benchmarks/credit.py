@@ -110,7 +110,12 @@ class Benchmark:
             if name not in self.kept["tuning"]:
                 model = "lightgbm" if name == DERIVED else name
                 jobs = [
-                    {"do": "tune", "model": model, "numbers": list(range(at, min(at + TRIALS_A_JOB, self.given.trials))), "seed": TUNING_SEED}
+                    {
+                        "do": "tune",
+                        "model": model,
+                        "numbers": list(range(at, min(at + TRIALS_A_JOB, self.given.trials))),
+                        "seed": TUNING_SEED,
+                    }
                     for at in range(0, self.given.trials, TRIALS_A_JOB)
                 ]
                 peers[name] = [self.ask(job, learn, learn, is_derived=name == DERIVED) for job in jobs]
@@ -133,7 +138,9 @@ class Benchmark:
             model = fit(rows, self.names, CreditConfig(**config), TUNING_SEED)
             found = figures(rows["defaulted"].to_numpy(), model.unseen)
             tried.append({"change": configs[number], "config": config, **found, "seconds": round(time.monotonic() - started, 1)})
-            print(f"network {configs[number]}: log-loss {found['logloss']:.5f}, AUC {found['auc']:.5f}, {tried[-1]['seconds']} s", flush=True)
+            print(
+                f"network {configs[number]}: log-loss {found['logloss']:.5f}, AUC {found['auc']:.5f}, {tried[-1]['seconds']} s", flush=True
+            )
             self.keep()
 
     def network(self, tried: list[dict[str, Any]]) -> dict[str, Any]:

@@ -52,9 +52,7 @@ class Credit:
         return attributions(self.columns.inputs(frame), self.reference, self.columns, self.log_odds)
 
 
-def fit_credit(
-    frame: pd.DataFrame, names: list[str], config: CreditConfig, seed: int, log: Callable[[str], None] | None = None
-) -> Credit:
+def fit_credit(frame: pd.DataFrame, names: list[str], config: CreditConfig, seed: int, log: Callable[[str], None] | None = None) -> Credit:
     """The ensemble for `frame`: the columns `names`, and `defaulted` without unknowns. Raises ValueError where one outcome is missing."""
     truth = frame["defaulted"].to_numpy(np.float32)
     parts = min(config.parts, int(min(truth.sum(), len(truth) - truth.sum())))

@@ -116,9 +116,7 @@ def _stopped(
         learn = lightgbm.Dataset(x, truth)
         kept: dict[str, Any] = {}
         calls: list[Callable[..., Any]] = [lightgbm.early_stopping(STOP_ROUNDS, verbose=False), lightgbm.record_evaluation(kept)]
-        lightgbm.train(
-            params | fixed, learn, MOST_ROUNDS, valid_sets=[lightgbm.Dataset(held, wanted, reference=learn)], callbacks=calls
-        )
+        lightgbm.train(params | fixed, learn, MOST_ROUNDS, valid_sets=[lightgbm.Dataset(held, wanted, reference=learn)], callbacks=calls)
         losses = kept["valid_0"]["binary_logloss"]
     else:
         import xgboost

@@ -107,9 +107,7 @@ def reason_stability(
     with np.errstate(invalid="ignore"):
         is_code = np.all((numbers == np.round(numbers)) & (np.abs(numbers) < 25) | ~np.isfinite(numbers), axis=0)
     moved = {"numbers": np.where(is_code, numbers, moved).astype(np.float32), "words": inputs["words"]}
-    before, again, after = (
-        reasons(attributions(given, reference, columns, log_odds), least) for given in (inputs, inputs, moved)
-    )
+    before, again, after = (reasons(attributions(given, reference, columns, log_odds), least) for given in (inputs, inputs, moved))
     return {
         "same_input": float(np.mean([a == b for a, b in zip(before, again, strict=True)])),
         "first": float(np.mean([a[:1] == b[:1] for a, b in zip(before, after, strict=True)])),

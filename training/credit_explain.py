@@ -73,9 +73,7 @@ def masks(columns: CreditColumns, groups: dict[str, list[str]], is_own: np.ndarr
     }
 
 
-def attributions(
-    inputs: dict[str, np.ndarray], reference: dict[str, np.ndarray], columns: CreditColumns, log_odds: LogOdds
-) -> np.ndarray:
+def attributions(inputs: dict[str, np.ndarray], reference: dict[str, np.ndarray], columns: CreditColumns, log_odds: LogOdds) -> np.ndarray:
     """What each group adds to the log odds of default compared with `reference` (one row), `(rows, groups)`."""
     groups = groups_of(columns)
     is_own, weights = coalitions(len(groups))

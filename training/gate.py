@@ -56,7 +56,9 @@ class Measured:
     champion_coverage: float | None = None
     latency_ms: Mapping[int, float] = field(default_factory=dict)
     champion_latency_ms: Mapping[int, float] | None = None
-    unfair: Mapping[str, tuple[str, float]] = field(default_factory=dict)  # by kind of gap: the worst group, and what its gap surely exceeds
+    unfair: Mapping[str, tuple[str, float]] = field(
+        default_factory=dict
+    )  # by kind of gap: the worst group, and what its gap surely exceeds
 
 
 def gate_of(model: str, path: Path | None = None) -> Gate:

@@ -122,5 +122,7 @@ def _evidence(
 def _chances(saved_model: Path, frame: pd.DataFrame) -> np.ndarray:
     """The model's probabilities of default, `(rows,)`; a column that the frame lacks is unknown to it."""
     model = SavedPredictor(saved_model)
-    tensors = tuple(Tensor(name, "string" if spec.dtype.name == "string" else "float32", ("batch",), "") for name, spec in model.inputs.items())
+    tensors = tuple(
+        Tensor(name, "string" if spec.dtype.name == "string" else "float32", ("batch",), "") for name, spec in model.inputs.items()
+    )
     return model(inputs_of(frame, tensors))["default_probability"].astype(float)

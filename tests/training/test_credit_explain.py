@@ -69,7 +69,10 @@ def test_reasons_are_the_strongest_that_cost_enough_and_helping_groups_are_none(
 
 
 def test_the_good_payer_is_the_middle_of_those_who_paid_and_were_likely_to() -> None:
-    inputs = {"numbers": np.array([[1.0], [3.0], [5.0], [99.0], [np.nan]], np.float32), "words": np.array([[1], [1], [2], [2], [1]], np.int32)}
+    inputs = {
+        "numbers": np.array([[1.0], [3.0], [5.0], [99.0], [np.nan]], np.float32),
+        "words": np.array([[1], [1], [2], [2], [1]], np.int32),
+    }
     typical = good_payer(inputs, np.array([0, 0, 0, 1, 0]), np.array([0.1, 0.2, 0.3, 0.05, 0.9]))
     assert (typical["numbers"].tolist(), typical["words"].tolist()) == ([[2.0]], [[1]])
 
