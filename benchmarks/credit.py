@@ -265,20 +265,20 @@ def page(kept: dict[str, Any]) -> str:
         [
             "## Credit default",
             "",
-            f"`python -m benchmarks.credit --thirds {len(thirds)}`, {where}. Default of credit card clients (Taiwan, 30,000 clients, 22 % "
-            f"defaults), mean of {len(thirds)} stratified thirds held out, seeds {SEED} to {SEED + len(thirds) - 1}. Every model was tuned on "
-            f"rows kept out of the learning part of a split of seed {TUNING_SEED}: the boosters by {kept['trials']} settings of a random "
-            f"search, the network by {len(kept['tuning']['network'])} settings; no third was used to choose anything. Differences have a 95 % "
-            "interval over splits (Nadeau and Bengio).",
+            f"`python -m benchmarks.credit --thirds {len(thirds)}`, {where}. Default of credit card clients (Taiwan, 30,000 clients, "
+            f"22 % defaults), mean of {len(thirds)} stratified thirds held out, seeds {SEED} to {SEED + len(thirds) - 1}. Every model was "
+            f"tuned on rows kept out of the learning part of a split of seed {TUNING_SEED}: the boosters by {kept['trials']} settings of a "
+            f"random search, the network by {len(kept['tuning']['network'])} settings; no third was used to choose anything. Differences "
+            "have a 95 % interval over splits (Nadeau and Bengio).",
             "",
             "| | AUC | Portrait less this | ECE | Brier | log-loss |",
             "| --- | --- | --- | --- | --- | --- |",
             *rows,
             "",
-            f"Portrait's ECE lies within the 95 % range of a perfectly calibrated model on {inside} of {len(thirds)} thirds (such a model's "
-            f"own mean is {perfect:.4f}). Reasons, each applicant asked again after every amount moved by 1 %: the first is the same for "
-            f"{reasons['first']:.1%}, all for {reasons['set']:.1%}; for the same input {reasons['same_input']:.0%}. A third took the network "
-            f"{np.mean([third['seconds'] for third in thirds]):.0f} s.",
+            f"Portrait's ECE lies within the 95 % range of a perfectly calibrated model on {inside} of {len(thirds)} thirds (such a "
+            f"model's own mean is {perfect:.4f}). Reasons, each applicant asked again after every amount moved by 1 %: the first is the "
+            f"same for {reasons['first']:.1%}, all for {reasons['set']:.1%}; for the same input {reasons['same_input']:.0%}. A third took "
+            f"the network {np.mean([third['seconds'] for third in thirds]):.0f} s.",
             "",
             "Fairness of the network that does not read the protected columns, mean over the thirds: share approved among those who paid "
             "back, less that of everybody else; and predicted less seen defaults.",

@@ -124,7 +124,8 @@ def services() -> dict[str, dict[str, tuple[str, ...]]]:
     """Every feature service: `{service: {view: features}}`.
 
     A model version's service holds what that version may read: the history alone for the recommender, and every numeric user feature beside
-    it for the heads. Credit reads nothing of what people do in the shop: `risk_v1` is empty, and an application brings its own columns. `user_v1` and `item_v1` are everything that the records say of a user and of an item; `portraits_v1` is what a
+    it for the heads. Credit reads nothing of what people do in the shop: `risk_v1` is empty, and an application brings its own columns.
+    `user_v1` and `item_v1` are everything that the records say of a user and of an item; `portraits_v1` is what a
     model said of a user at the newest daily scoring, which no model reads.
     """
     everything = {name: tuple(column.name for column in view.features) for name, view in views().items()}

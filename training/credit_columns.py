@@ -37,7 +37,7 @@ class CreditColumns:
         return [len(values) + 1 for values in self.words.values()]
 
     def inputs(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-        """`numbers` `(rows, numbers)` float32, NaN where unknown, and `words` `(rows, words)` int32; a column that `frame` lacks is unknown."""
+        """`numbers` `(rows, numbers)` float32, NaN where unknown, and `words` `(rows, words)` int32; what `frame` lacks is unknown."""
         found = frame.reindex(columns=list(self.numbers)).astype(np.float32).to_numpy(np.float32)
         codes = np.zeros((len(frame), len(self.words)), np.int32)
         for place, (name, values) in enumerate(self.words.items()):

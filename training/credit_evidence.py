@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def traits_of(frame: pd.DataFrame, names: list[str]) -> dict[str, np.ndarray]:
         if pd.api.types.is_numeric_dtype(column) and column.nunique() > BANDS:
             edges = np.unique(np.nanquantile(column.to_numpy(float), np.linspace(0, 1, BANDS + 1)[1:-1]))
             band = np.digitize(column.to_numpy(float), edges)
-            names_of = [f"under {edges[0]:g}", *(f"{a:g} to {b:g}" for a, b in zip(edges, edges[1:], strict=False)), f"from {edges[-1]:g}"]
+            names_of = [f"under {edges[0]:g}", *(f"{a:g} to {b:g}" for a, b in pairwise(edges)), f"from {edges[-1]:g}"]
             found[name] = np.where(column.isna(), "", np.array(names_of, object)[band])
         else:
             found[name] = column.fillna("").astype(str).to_numpy(object)

@@ -1,9 +1,9 @@
 """What moved a score, by group of columns: exact Shapley values against a typical good payer.
 
-The columns of a series count as one group, since nobody can change September's bill and leave August's. A group's value is its mean
-effect on the log odds over all orders in which the groups could be put in place of the good payer's (Shapley 1953; Lundberg & Lee 2017,
-with one reference as in Sundararajan & Najmi 2020). The values add up to the difference in log odds exactly, and no sampling noise can
-change them up to EXACT_GROUPS groups; beyond, they are means over PERMUTATIONS orders and their reverses, drawn once (Mitchell et al. 2022).
+The columns of a series count as one group, since nobody can change September's bill and leave August's. A group's value is its mean effect
+on the log odds over all orders in which the groups could be put in place of the good payer's (Shapley 1953; Lundberg & Lee 2017, with one
+reference as in Sundararajan & Najmi 2020). The values add up to the difference in log odds exactly, and no sampling noise can change them
+up to EXACT_GROUPS groups; beyond, they are means over PERMUTATIONS orders and their reverses, drawn once (Mitchell et al. 2022).
 """
 
 from __future__ import annotations

@@ -52,8 +52,8 @@ def warnings_of(rows: pd.DataFrame, is_known: np.ndarray, end: datetime) -> list
     missing = float((~is_known[is_ripe]).mean()) if is_ripe.any() else 0.0
     if missing <= FEW_MISSING:
         return [
-            "Every ripe application has an outcome, so refused ones are not among them: the model has learned from accepted applicants alone "
-            "and is unsure of others (reject inference)."
+            "Every ripe application has an outcome, so refused ones are not among them: the model has learned from accepted applicants "
+            "alone and is unsure of others (reject inference)."
         ]
     told = f"{missing:.0%} of the ripe applications have no outcome. Where these were refused or lost for a reason, the model is too kind"
     return [f"{told} to applicants like them (reject inference)."]

@@ -67,7 +67,7 @@ class QuantileEncoder(keras.layers.Layer):
 
 
 def filled_bins(values: Any, edges: Any) -> Any:
-    """How far each of `values` `(rows, numbers)` fills the bins between its `edges`, and whether it is unknown: `(rows, numbers, bins + 1)`."""
+    """How far `values` `(rows, numbers)` fill the bins between their `edges`, and whether each is unknown: `(rows, numbers, bins + 1)`."""
     is_known = ops.isfinite(values)
     low, high = edges[:, :-1], edges[:, 1:]
     filled = (ops.where(is_known, values, 0.0)[..., None] - low) / ops.maximum(high - low, 1e-9)
