@@ -23,7 +23,7 @@ def evaluate_risk(
     protected: bool = False,
     log: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """`auc`, `ece`, `brier`, `logloss` of the probability of default: means over `thirds` stratified thirds held out, corrected t intervals.
+    """`auc`, `ece`, `brier`, `logloss` of the probability of default: means over `thirds` stratified thirds, with corrected t intervals.
 
     Boosted trees, tuned inside each learning part, and a logistic regression are fitted on the same rows and columns. The columns that the
     credit policy protects are not read, unless `protected`; fairness is measured by them all the same. Seeds are `seed`, `seed + 1`, ...

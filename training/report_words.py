@@ -77,7 +77,7 @@ def summary(
     `metrics.confusion` by trait.
     """
     own, base = next(iter(metrics.values()), {}), metrics.get(baseline, {})
-    told = {"recommender": _recommended, "portrait": _portrayed, "uplift": _moved}[model](own, base, rows, confusions or {})
+    told = {"recommender": _recommended, "portrait": _portrayed, "uplift": _moved, "risk": _lent}[model](own, base, rows, confusions or {})
     return [
         PURPOSE[model],
         *told,
@@ -120,6 +120,13 @@ def _moved(own: Mapping[str, float], base: Mapping[str, float], rows: int, _: ob
         return []
     of = f"Sent to the 30 % whom it ranks first, an offer brings {100 * found:.1f} more of 100 customers"
     return [f"{of}; sent to anybody, {100 * average:.1f} more of 100. {rows:,} customers of past campaigns were asked about."]
+
+
+def _lent(own: Mapping[str, float], base: Mapping[str, float], rows: int, _: object) -> list[str]:
+    if not np.isfinite(own.get("auc", float("nan"))):
+        return []
+    of = f"{rows:,} applications were asked about. Of two, one of which was not paid back, it gives that one the higher chance"
+    return [f"{of} {_percent(own['auc'])} of the time; by the amount alone it would be {_percent(base['auc'])}."]
 
 
 def _of_the_way(metric: str, baseline: str, ways: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 from training import metrics
 from training.credit import fit_credit
 from training.credit_config import CreditConfig
-from training.credit_evidence import fairness, figures, reason_stability, surely, traits_of
+from training.credit_evidence import calibrated_ece, fairness, figures, reason_stability, surely, traits_of
 from training.credit_policy import CreditPolicy, credit_policy
 from training.credit_rows import credit_rows
 from training.credit_served import ServedCredit
@@ -60,7 +60,7 @@ def train_credit(config: CreditConfig, window: TrainingWindow, seed: int, draft:
     inputs = {name: values[:ASKED_REASONS] for name, values in credit.columns.inputs(asked).items()}
     least = policy.least_points / policy.points_per_log_odds
     stability = reason_stability(inputs, credit.reference, credit.columns, credit.log_odds, least, seed) if len(asked) else {}
-    return _evidence(draft / "saved_model", asked, policy, rows.warnings, stability, credit.curves)
+    return _evidence(draft / "saved_model", asked, policy, rows.warnings, stability, credit.curves, seed)
 
 
 def inputs_of(frame: pd.DataFrame, tensors: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
@@ -80,6 +80,7 @@ def _evidence(
     warnings: list[str],
     stability: dict[str, float],
     curves: dict[str, list[float]],
+    seed: int,
 ) -> Evidence:
     """AUC against the amount alone and the served model; calibration and fairness at the policy's threshold."""
     truth, published = asked["defaulted"].to_numpy(), champion("risk")
@@ -98,6 +99,9 @@ def _evidence(
         worst = max(groups, key=lambda group: surely(group[kind]), default=None)
         if worst:
             unfair[kind] = (f"{worst['trait'].removeprefix('x_')} {worst['value']}", surely(worst[kind]))
+    if len(truth):
+        beyond = metrics.ece(truth > 0, chances["risk"]) - calibrated_ece(chances["risk"], seed)["high"]
+        unfair["calibration_gap"] = max(unfair.get("calibration_gap", ("", 0.0)), ("all applicants", beyond), key=lambda one: one[1])
     told = [f"{len(asked):,} applications of people whom the network never saw; protected columns are not read.", *warnings]
     tables: dict[str, list[dict[str, object]]] = {"Fairness, by groups of at least 30": groups} if groups else {}
     if stability:
