@@ -17,6 +17,7 @@ Kind = Literal["string", "timestamp", "int", "float", "bool", "string_list", "in
 CONTRACT = ROOT / "dbt_project" / "models" / "marts" / "_marts.yml"
 FEATURES_AT = "features_at"
 PORTRAITS = "user_portraits"
+BEHAVIOUR = "credit_behaviour"
 CREATED_AT = "created_at"
 HISTORY = ("event_item_ids", "event_types", "event_times_us")
 
@@ -124,7 +125,8 @@ def services() -> dict[str, dict[str, tuple[str, ...]]]:
     """Every feature service: `{service: {view: features}}`.
 
     A model version's service holds what that version may read: the history alone for the recommender, and every numeric user feature beside
-    it for the heads. Credit reads nothing of what people do in the shop: `risk_v1` is empty, and an application brings its own columns.
+    it for the heads. An application for credit brings its own columns: `risk_v1` is empty. What people do in the shop is read for
+    credit through `risk_consented_v1` alone, a view that has it only of those who agreed.
     `user_v1` and `item_v1` are everything that the records say of a user and of an item; `portraits_v1` is what a
     model said of a user at the newest daily scoring, which no model reads.
     """
@@ -136,7 +138,10 @@ def services() -> dict[str, dict[str, tuple[str, ...]]]:
         "portrait_v1": heads,
         "uplift_v1": heads,
         "risk_v1": {},
-        "user_v1": {name: features for name, features in everything.items() if views()[name].entity == "user" and name != PORTRAITS},
+        "risk_consented_v1": {BEHAVIOUR: everything[BEHAVIOUR]},
+        "user_v1": {
+            name: features for name, features in everything.items() if views()[name].entity == "user" and name not in (PORTRAITS, BEHAVIOUR)
+        },
         "portraits_v1": {PORTRAITS: everything[PORTRAITS]},
         "item_v1": {name: features for name, features in everything.items() if views()[name].entity == "item"},
     }

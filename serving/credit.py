@@ -1,6 +1,7 @@
 """One application for credit decided: probability, points, decision by the policy, reasons, and what would change it.
 
-The model reads the application alone: its amount and its own columns. Nothing of what the applicant does in the shop is looked up.
+The model reads the application: its amount and its own columns. What the applicant does in the shop comes through the feature service
+`risk_consented_v1` alone, which knows it only of those who agreed.
 """
 
 import json
@@ -19,7 +20,7 @@ from serving.model_client import Prediction
 from serving.shop_front import ShopFront, front
 from settings import get_settings
 from training.credit_policy import POLICY_FILE, Actionable, BadPolicy, CreditPolicy, Verdict, credit_policy
-from training.signatures import EXPLAIN, RISK, SCORE
+from training.signatures import CREDIT_BEHAVIOUR, EXPLAIN, RISK, SCORE
 
 Value = float | str | None
 
@@ -121,7 +122,9 @@ def policy_in_force() -> CreditPolicy:
 
 def _inputs(application: Application, shop: ShopFront, policy: CreditPolicy) -> tuple[dict[str, np.ndarray], list[str]]:
     """The model's inputs, one row, and what of the application was not read or not known."""
-    inputs = {"amount": np.array([np.nan if application.amount is None else application.amount], np.float32)}
+    row = shop.user_row(RISK.feature_service, application.user_id) if application.user_id else {}
+    numbers = {"amount": application.amount, **{name: row.get(name) for name in CREDIT_BEHAVIOUR}}
+    inputs = {name: np.array([np.nan if value is None else value], np.float32) for name, value in numbers.items()}
     known = shop.extra_inputs(RISK.name, inputs)
     for name, tensor in known.items():
         value, is_word = application.columns.get(name), tensor.dtype == "string"

@@ -9,7 +9,8 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from feature_repo.frames import read_mart
+from feature_repo.frames import read_mart, training_frame
+from training.signatures import CREDIT_BEHAVIOUR, RISK
 
 #: A smaller share of ripe applications without an outcome needs no warning.
 FEW_MISSING = 0.01
@@ -35,8 +36,16 @@ def credit_rows(end: datetime) -> CreditRows:
     defaulted = pd.to_numeric(rows["is_defaulted"].astype(object).map(lambda value: None if pd.isna(value) else float(value)))
     rows = pd.concat([rows.drop(columns=["covariates", "is_defaulted"]), told], axis=1).assign(defaulted=defaulted.astype(float))
     is_known = rows["defaulted"].notna() & (rows["outcome_at"].isna() | (rows["outcome_at"] <= end))
-    columns = [name for name in ("amount", *sorted(told.columns)) if rows[name].notna().any()]
+    rows = _with_behaviour(rows)
+    columns = [name for name in ("amount", *CREDIT_BEHAVIOUR, *sorted(told.columns)) if rows[name].notna().any()]
     return CreditRows(rows[is_known].reset_index(drop=True), columns, warnings_of(rows, is_known.to_numpy(), end))
+
+
+def _with_behaviour(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` beside what was known at application of those who had agreed that it be read; NaN of the others."""
+    asked = pd.DataFrame({"user_id": rows["user_id"].fillna("").astype(str), "event_timestamp": rows["applied_at"]})
+    known = training_frame(RISK.feature_service, asked)[list(CREDIT_BEHAVIOUR)] if len(rows) else pd.DataFrame(columns=CREDIT_BEHAVIOUR)
+    return pd.concat([rows, known.astype(float)], axis=1)
 
 
 def warnings_of(rows: pd.DataFrame, is_known: np.ndarray, end: datetime) -> list[str]:

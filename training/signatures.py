@@ -165,11 +165,17 @@ UPLIFT = ServedModel(
     "What each offer would change.",
 )
 
-_APPLICATION = (Tensor("amount", "float32", ("batch",), "the amount applied for; NaN is unknown"),)
+#: Columns of the mart `credit_behaviour`, which are known only of those who agreed to that.
+CREDIT_BEHAVIOUR = ("purchases_90d", "returns_90d", "active_days_30d", "sessions_30d", "spend_30d", "spend_90d")
+
+_APPLICATION = (
+    Tensor("amount", "float32", ("batch",), "the amount applied for; NaN is unknown"),
+    *(Tensor(name, "float32", ("batch",), f"credit_behaviour.{name}; NaN without consent") for name in CREDIT_BEHAVIOUR),
+)
 
 RISK = ServedModel(
     "risk",
-    "risk_v1",
+    "risk_consented_v1",
     _APPLICATION,
     (
         Tensor("default_probability", "float32", ("batch",), "calibrated probability that the credit is not paid back"),

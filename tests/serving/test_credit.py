@@ -19,6 +19,7 @@ from settings import get_settings
 from tests.serving.fakes import AS_OF, FakeFront
 from tests.serving.web_client import caller, put, shop
 from training.credit_policy import POLICY_FILE, Actionable, credit_policy
+from training.signatures import CREDIT_BEHAVIOUR
 
 POLICY = replace(
     credit_policy(POLICY_FILE),
@@ -136,22 +137,31 @@ def test_a_decision_that_cannot_be_logged_is_not_given(front: FakeFront, house: 
 SENTINEL = 424_242.0
 
 
-def test_credit_never_reads_what_people_do_in_the_shop(front: FakeFront, log: DecisionLog) -> None:
-    """The feature service of the risk model is empty, and a value planted in every feature of the applicant reaches no input."""
-    assert service("risk_v1") == {}
+class Planted(dict[str, Any]):
+    """Features of which every one is the sentinel."""
 
-    class Planted(dict[str, Any]):
-        def __getitem__(self, name: str) -> Any:
-            return SENTINEL
+    def __getitem__(self, name: str) -> Any:
+        return SENTINEL
 
-        get = __getitem__  # type: ignore[assignment]
+    get = __getitem__  # type: ignore[assignment]
 
-    front.rows["ann"] = Planted()
-    front.user_row = lambda *_: pytest.fail("credit asked for the features of a user")  # type: ignore[method-assign]
-    decide(asked(x_debt=500.0), shop=front, policy=POLICY)
-    sent = [values for _, inputs in front.asked for values in inputs.values()]
-    assert sent and not any(SENTINEL in values.tolist() for values in sent)
-    assert {name for _, inputs in front.asked for name in inputs} == {"amount", "x_debt", "x_job"}
+
+def test_credit_asks_for_behaviour_through_the_consented_service_alone(front: FakeFront, log: DecisionLog) -> None:
+    """A value planted in every feature of every other service reaches no input; one in the consented service does."""
+    assert service("risk_v1") == {} and set(service("risk_consented_v1")) == {"credit_behaviour"}
+    consented: dict[str, Any] = {}
+    rows = {"risk_consented_v1": consented}
+    front.user_row = lambda name, user: rows.get(name, Planted())  # type: ignore[method-assign]
+
+    def sent() -> list[float]:
+        front.asked.clear()
+        decide(asked(x_debt=500.0), shop=front, policy=POLICY)
+        return [value for _, inputs in front.asked for values in inputs.values() for value in values.tolist()]
+
+    assert SENTINEL not in sent()
+    assert {name for _, inputs in front.asked for name in inputs} == {"amount", "x_debt", "x_job", *CREDIT_BEHAVIOUR}
+    consented["spend_90d"] = SENTINEL
+    assert SENTINEL in sent()
 
 
 BODY = {"application_id": "c1", "user_id": "ann", "amount": 1000, "columns": {"x_debt": 500, "x_job": "permanent"}}

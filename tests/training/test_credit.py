@@ -11,7 +11,7 @@ from tests.training.credit_shop import applications, as_mart
 from tests.training.fake_features import FakeFeatures, events_of, no_labels
 from tests.training.test_served_models import declared, signature_of
 from training.credit_config import CreditConfig
-from training.signatures import EXPLAIN, RISK, SCORE
+from training.signatures import CREDIT_BEHAVIOUR, EXPLAIN, RISK, SCORE
 
 pytestmark = pytest.mark.slow
 
@@ -87,7 +87,7 @@ def test_the_served_model_says_what_the_network_says_and_its_effects_add_up(cred
     )
     names, outputs = signature_of(tmp_path / "m")
     assert outputs == declared(RISK.inputs, RISK.outputs)[1]
-    assert set(names) == set(NAMES)  # x_sex is no input: nobody can send it
+    assert set(names) == {*NAMES, *CREDIT_BEHAVIOUR}  # x_sex is no input: nobody can send it
     model = SavedPredictor(tmp_path / "m")
     answer, scored = model(inputs), model.asked_by(SCORE)(inputs)
     np.testing.assert_allclose(answer["default_probability"], credit.predict(people), atol=1e-5)
@@ -127,7 +127,8 @@ def shop(house, monkeypatch):
         fake = FakeFeatures(events_of(3, 4, days=0), {**no_labels(), "credit_outcomes": mart})
         for name in ("training_frame", "rows_as_of", "read_mart"):
             monkeypatch.setattr(frames, name, getattr(fake, name))
-        monkeypatch.setattr(credit_rows, "read_mart", fake.read_mart)
+        for name in ("training_frame", "read_mart"):
+            monkeypatch.setattr(credit_rows, name, getattr(fake, name))
 
     return install
 
