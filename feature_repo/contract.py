@@ -125,10 +125,9 @@ def services() -> dict[str, dict[str, tuple[str, ...]]]:
     """Every feature service: `{service: {view: features}}`.
 
     A model version's service holds what that version may read: the history alone for the recommender, and every numeric user feature beside
-    it for the heads. An application for credit brings its own columns: `risk_v1` is empty. What people do in the shop is read for
-    credit through `risk_consented_v1` alone, a view that has it only of those who agreed.
-    `user_v1` and `item_v1` are everything that the records say of a user and of an item; `portraits_v1` is what a
-    model said of a user at the newest daily scoring, which no model reads.
+    it for the heads. An application for credit brings its own columns; what people do in the shop is read for credit through
+    `risk_consented_v1` alone, a view that has it only of those who agreed. `user_v1` and `item_v1` are everything else that the records say
+    of a user and of an item; `portraits_v1` is what a model said of a user at the newest daily scoring, which no model reads.
     """
     everything = {name: tuple(column.name for column in view.features) for name, view in views().items()}
     numeric = tuple(column.name for column in views()["user_features"].features if column.kind in ("int", "float"))
@@ -137,7 +136,6 @@ def services() -> dict[str, dict[str, tuple[str, ...]]]:
         "recommender_v1": {"user_sequences": HISTORY},
         "portrait_v1": heads,
         "uplift_v1": heads,
-        "risk_v1": {},
         "risk_consented_v1": {BEHAVIOUR: everything[BEHAVIOUR]},
         "user_v1": {
             name: features for name, features in everything.items() if views()[name].entity == "user" and name not in (PORTRAITS, BEHAVIOUR)
@@ -156,4 +154,4 @@ def service(name: str) -> dict[str, tuple[str, ...]]:
 
 def service_entity(name: str) -> str:
     """The entity (`user` or `item`) whose ids a service is read by."""
-    return str(views()[next(iter(service(name)), "user_features")].entity)
+    return str(views()[next(iter(service(name)))].entity)

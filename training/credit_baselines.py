@@ -106,9 +106,10 @@ def _stopped(
     if model == "hist_gradient_boosting":
         from sklearn.ensemble import HistGradientBoostingClassifier
 
-        most = int(min(MOST_ROUNDS, 25 / params["learning_rate"]))
-        forest = HistGradientBoostingClassifier(**params, max_iter=most, early_stopping=False, random_state=seed).fit(x, truth)
-        losses = [_logloss(wanted, chances[:, 1]) for chances in forest.staged_predict_proba(held)]
+        forest = HistGradientBoostingClassifier(
+            **params, max_iter=MOST_ROUNDS, early_stopping=True, n_iter_no_change=STOP_ROUNDS, scoring="loss", random_state=seed
+        )
+        losses = list(-forest.fit(x, truth, X_val=held, y_val=wanted).validation_score_[1:])  # the first is before any round
     elif model == "lightgbm":
         import lightgbm
 
@@ -135,11 +136,6 @@ def _stopped(
         )
         losses = kept["held"]["logloss"]
     return int(np.argmin(losses)) + 1, float(np.min(losses))
-
-
-def _logloss(truth: np.ndarray, chances: np.ndarray) -> float:
-    kept = np.clip(chances, 1e-7, 1 - 1e-7)
-    return float(-np.mean(np.where(truth > 0, np.log(kept), np.log1p(-kept))))
 
 
 def main(path: str) -> None:

@@ -15,6 +15,7 @@ def test_views_are_the_marts_with_an_entity_and_the_items_vectors() -> None:
         "user_sequences": ("user", "user_id"),
         "user_daily": ("user", "user_id"),
         "user_portraits": ("user", "user_id"),
+        "credit_behaviour": ("user", "user_id"),
         "item_features": ("item", "item_id"),
         "item_vectors": ("item", "item_id"),
     }

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from serving.model_server.operations import check, read_allowed
 from tests.training.credit_shop import applications, as_mart
 from tests.training.fake_features import FakeFeatures, events_of, no_labels
 from tests.training.test_served_models import declared, signature_of
@@ -85,6 +86,7 @@ def test_the_served_model_says_what_the_network_says_and_its_effects_add_up(cred
     export_model(
         served, served.score, RISK, tmp_path / "m", explain=served.explain, golden=inputs, provenance={}, extra_inputs=served.extra_inputs
     )
+    check(tmp_path / "m", read_allowed())  # the model server takes it
     names, outputs = signature_of(tmp_path / "m")
     assert outputs == declared(RISK.inputs, RISK.outputs)[1]
     assert set(names) == {*NAMES, *CREDIT_BEHAVIOUR}  # x_sex is no input: nobody can send it
