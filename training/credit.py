@@ -21,6 +21,8 @@ from training.splits import folds_of
 LEAST_CHANCE = 1e-6
 #: Rows times members that are asked at once.
 MOST_STATES = 300_000
+#: Below so many rows XLA takes longer to compile the network than it saves.
+WORTH_COMPILING = 5_000
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def fit_credit(frame: pd.DataFrame, names: list[str], config: CreditConfig, seed
     network.compile(
         optimizer=keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay),
         loss=TaughtLoss(),
-        jit_compile=True,
+        jit_compile=len(truth) >= WORTH_COMPILING,
         steps_per_execution=max(1, min(16, steps)),
     )
     best = _BestOfGroups(inputs, truth, held, config.patience, log)

@@ -4,6 +4,8 @@ The columns of a series count as one group, since nobody can change September's 
 on the log odds over all orders in which the groups could be put in place of the good payer's (Shapley 1953; Lundberg & Lee 2017, with one
 reference as in Sundararajan & Najmi 2020). The values add up to the difference in log odds exactly, and no sampling noise can change them
 up to EXACT_GROUPS groups; beyond, they are means over PERMUTATIONS orders and their reverses, drawn once (Mitchell et al. 2022).
+
+Who did not agree that behaviour be read is compared with a good payer who did not either: keeping it to oneself is never a reason.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from math import factorial
 import numpy as np
 
 from training.credit_columns import CreditColumns
+from training.signatures import CREDIT_BEHAVIOUR
 
 EXACT_GROUPS = 8
 PERMUTATIONS = 16
@@ -73,14 +76,21 @@ def masks(columns: CreditColumns, groups: dict[str, list[str]], is_own: np.ndarr
     }
 
 
+def is_consented(columns: CreditColumns) -> np.ndarray:
+    """Which numbers are behaviour, known with consent alone, `(numbers,)`."""
+    return np.array([name in CREDIT_BEHAVIOUR for name in columns.numbers], bool)
+
+
 def attributions(inputs: dict[str, np.ndarray], reference: dict[str, np.ndarray], columns: CreditColumns, log_odds: LogOdds) -> np.ndarray:
     """What each group adds to the log odds of default compared with `reference` (one row), `(rows, groups)`."""
     groups = groups_of(columns)
     is_own, weights = coalitions(len(groups))
     by_column = masks(columns, groups, is_own)
     rows, size = len(inputs["numbers"]), len(is_own)
+    typical = np.where(is_consented(columns) & np.isnan(inputs["numbers"]), np.nan, reference["numbers"]).astype(np.float32)
+    compared = {"numbers": typical, "words": reference["words"]}
     mixed = {
-        kind: np.where(mask[None], inputs[kind][:, None], reference[kind][None]).reshape(rows * size, mask.shape[1])
+        kind: np.where(mask[None], inputs[kind][:, None], compared[kind][:, None]).reshape(rows * size, mask.shape[1])
         for kind, mask in by_column.items()
     }  # (rows * coalitions, columns)
     return log_odds(mixed).reshape(rows, size) @ weights

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from training.credit import LEAST_CHANCE, Credit
-from training.credit_explain import coalitions, groups_of, masks
+from training.credit_explain import coalitions, groups_of, is_consented, masks
 from training.raw_history import lookup
 from training.signatures import RISK, Tensor
 
@@ -43,18 +43,19 @@ class ServedCredit(tf.Module):
         reference = self.credit.reference
         batch, size = tf.shape(numbers)[0], len(self.weights)
 
-        def mixed(own: tf.Tensor, typical: np.ndarray, kind: str) -> tf.Tensor:
+        def mixed(own: tf.Tensor, other: tf.Tensor, kind: str) -> tf.Tensor:
             """`(batch * coalitions, columns)`"""
-            rows = tf.where(self.is_own[kind][None], own[:, None], typical[None].astype(own.dtype.as_numpy_dtype))
-            return tf.reshape(rows, [batch * size, own.shape[1]])
+            return tf.reshape(tf.where(self.is_own[kind][None], own[:, None], other[:, None]), [batch * size, own.shape[1]])
 
-        log_odds = self._log_odds(mixed(numbers, reference["numbers"], "numbers"), mixed(words, reference["words"], "words"))
+        is_kept_back = tf.logical_and(is_consented(self.credit.columns), tf.math.is_nan(numbers))
+        typical = tf.where(is_kept_back, np.float32(np.nan), reference["numbers"]), tf.tile(reference["words"], [batch, 1])
+        log_odds = self._log_odds(mixed(numbers, typical[0], "numbers"), mixed(words, typical[1], "words"))
         effects = tf.matmul(tf.reshape(log_odds, [batch, size]), tf.constant(self.weights, tf.float32))
-        own, typical = self._log_odds(numbers, words), self._log_odds(reference["numbers"], reference["words"])
+        own = self._log_odds(numbers, words)
         return {
             "default_probability": tf.sigmoid(own),
             "log_odds": own,
-            "reference_log_odds": tf.repeat(typical, batch),
+            "reference_log_odds": self._log_odds(*typical),
             "groups": tf.tile(tf.constant([list(self.groups)], tf.string), [batch, 1]),
             "effects": effects,
             "warnings": tf.tile(tf.constant([self.warnings], tf.string), [batch, 1]),

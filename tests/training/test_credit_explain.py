@@ -54,6 +54,18 @@ def test_a_series_is_one_group_and_effects_are_the_shapley_values_of_all_orders(
     assert found.sum() == pytest.approx(log_odds(ONE)[0] - log_odds(TYPICAL)[0])
 
 
+def test_who_keeps_behaviour_back_is_compared_with_one_who_does_too() -> None:
+    columns = CreditColumns(("amount", "spend_90d"), {})
+    reference = {"numbers": np.array([[1.0, 50.0]], np.float32), "words": np.zeros((1, 0), np.int32)}
+    people = {"numbers": np.array([[2.0, np.nan], [2.0, 20.0]], np.float32), "words": np.zeros((2, 0), np.int32)}
+    found = attributions(
+        people, reference, columns, lambda rows: rows["numbers"][:, 0] + np.where(np.isnan(rows["numbers"][:, 1]), 9.0, 0.0)
+    )
+    assert found.tolist() == [[1.0, 0.0], [1.0, 0.0]]
+    found = attributions(people, reference, columns, lambda rows: -np.nan_to_num(rows["numbers"][:, 1]))
+    assert found.tolist() == [[0.0, 0.0], [0.0, 30.0]]
+
+
 def test_beyond_eight_groups_the_drawn_orders_still_add_up_and_are_the_same_each_time() -> None:
     is_own, weights = coalitions(12)
     again = coalitions(12)

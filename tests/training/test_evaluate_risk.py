@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from tests.training.credit_shop import START, applications
+from training import credit_config
 from training import evaluate_risk as evaluate_risk_module
+from training.credit_config import CreditConfig
 from training.evaluate import CannotEvaluate, evaluate_risk
 
 
@@ -22,6 +24,8 @@ def bank(folder: Path, rows: int, seed: int = 3) -> Path:
 @pytest.mark.slow
 def test_the_risk_of_a_bank_is_measured_beside_tuned_trees_and_a_regression(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate_risk_module, "TRIALS", 1)
+    small = {"parts": 2, "members": 2, "projected": 8, "hidden": 8, "number_dim": 2}
+    monkeypatch.setattr(credit_config, "CreditConfig", lambda **chosen: CreditConfig(**small | chosen))
     result = evaluate_risk(source="landing", data=bank(tmp_path, 600), seed=1, thirds=2, epochs=4)
     assert set(result["metrics"]) == {"auc", "ece", "brier", "logloss"} and set(result["baselines"]) == {
         "tuned_boosted_trees",
