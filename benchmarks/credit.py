@@ -179,7 +179,7 @@ class Benchmark:
         if "logistic_regression" not in models:
             spread = np.nan_to_num(self.one_hot)
             chances["logistic_regression"] = logistic_regression(spread[~is_asked], self.truth[~is_asked], spread[is_asked])[:, 1]
-        if "portrait" not in models:
+        if "portrait" not in models and not self.given.no_network:
             started = time.monotonic()
             model = fit(learn, self.names, config, SEED + third)
             chances["portrait"] = model.predict(asked)
@@ -304,6 +304,7 @@ def main() -> None:
     parser.add_argument("--start", default="{}", help="what the network starts from, as JSON, where it is not START")
     parser.add_argument("--peers", default=sys.executable, help="a Python that has lightgbm and xgboost")
     parser.add_argument("--scorecard", help="a Python that has optbinning")
+    parser.add_argument("--no-network", action="store_true", help="only what peers lack in a result that is kept")
     parser.add_argument("--rows", type=int, default=0, help="so many rows alone, to try it out")
     given = parser.parse_args()
     if given.page:
@@ -313,9 +314,11 @@ def main() -> None:
         parser.error("`--data` and `--json` must both be given, or `--page`.")
     benchmark = Benchmark(given)
     benchmark.tune()
-    benchmark.kept |= {**circumstances(), "trials": given.trials, "device": device(), "rows": len(benchmark.truth)}
+    if "date" not in benchmark.kept:
+        benchmark.kept |= {**circumstances(), "trials": given.trials, "device": device()}
     benchmark.thirds()
-    benchmark.without_protected()
+    if not given.no_network:
+        benchmark.without_protected()
     for name, one in summed(benchmark.kept)["models"].items():
         print(f"{name}: AUC {one['auc']['mean']:.4f}, ECE {one['ece']['mean']:.4f}, Brier {one['brier']['mean']:.4f}", flush=True)
 

@@ -21,6 +21,8 @@ from training.splits import folds_of
 LEAST_CHANCE = 1e-6
 #: Rows times members that are asked at once.
 MOST_STATES = 300_000
+#: An epoch has so many steps where that leaves batches of SMALLEST_BATCH rows.
+LEAST_STEPS, SMALLEST_BATCH = 16, 16
 #: Below so many rows XLA takes longer to compile the network than it saves.
 WORTH_COMPILING = 5_000
 
@@ -70,7 +72,7 @@ def fit_credit(frame: pd.DataFrame, names: list[str], config: CreditConfig, seed
     )  # (rows, groups)
 
     network = build_credit(inputs["numbers"], columns.sizes, series, config, seed)
-    batch = min(config.batch, len(truth))
+    batch = min(len(truth), int(np.clip(len(truth) // LEAST_STEPS, SMALLEST_BATCH, config.batch)))
     steps = len(truth) // batch  # whole batches: XLA compiles one shape
     network.compile(
         optimizer=keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay),
