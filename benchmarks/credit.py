@@ -48,6 +48,12 @@ CHANGES: list[dict[str, Any]] = [
     {"weight_decay": 0.03},
     {"bins": 16},
     {"number_dim": 24},
+    {"number_dim": 48},
+    {"bins": 8},
+    {"weight_decay": 0.1},
+    {"dropout": 0.1},
+    {"batch": 512},
+    {"learning_rate": 5e-4},
 ]
 REPEATS = 3  # divisions into parts in the thirds: more of them only average more
 DERIVED = "lightgbm, derived columns"
