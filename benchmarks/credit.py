@@ -48,6 +48,7 @@ CHANGES: list[dict[str, Any]] = [
     {"weight_decay": 0.03},
     {"bins": 16},
     {"number_dim": 24},
+    {"parts": 10},
     {"number_dim": 48},
     {"bins": 8},
     {"weight_decay": 0.1},
