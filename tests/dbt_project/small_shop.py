@@ -109,7 +109,7 @@ def _by_hand() -> Deliveries:
         date(2024, 1, 6): {"events": [event("e4", "u1", "i2", "purchase", "01-03 12:00", 7.0)]},  # three days late
         date(2024, 1, 7): {"events": [e2]},  # delivered twice
         date(2024, 1, 8): {"events": [event("e5", "u1", "i2", "purchase", "01-05 09:30", 4.0)]},  # corrected
-        date(2024, 1, 10): {"users": [{"user_id": "u1", "registered_at": OPENED, "country": "BE"}]},
+        date(2024, 1, 10): {"users": [{"user_id": "u1", "registered_at": OPENED, "country": "BE", "consent_credit": False}]},
         date(2024, 1, 20): {
             "items": [{"item_id": "i1", "title": "Arabica", "category": "Coffee > Beans", "price": 4.0}],
             "user_traits": [{"user_id": "u1", "trait": "gender", "value": "m", "shop_known_at": day("01-15")}],
@@ -123,7 +123,6 @@ def _by_hand() -> Deliveries:
                     "covariates": '{"x_age": 3}',
                 }
             ],
-            "users": [{"user_id": "u1", "registered_at": OPENED, "country": "NL", "consent_credit": False}],
             "credit_applications": [
                 {
                     "application_id": "a1",
