@@ -17,6 +17,7 @@ Kind = Literal["string", "timestamp", "int", "float", "bool", "string_list", "in
 CONTRACT = ROOT / "dbt_project" / "models" / "marts" / "_marts.yml"
 FEATURES_AT = "features_at"
 PORTRAITS = "user_portraits"
+BEHAVIOUR = "credit_behaviour"
 CREATED_AT = "created_at"
 HISTORY = ("event_item_ids", "event_types", "event_times_us")
 
@@ -124,8 +125,9 @@ def services() -> dict[str, dict[str, tuple[str, ...]]]:
     """Every feature service: `{service: {view: features}}`.
 
     A model version's service holds what that version may read: the history alone for the recommender, and every numeric user feature beside
-    it for the heads. `user_v1` and `item_v1` are everything that the records say of a user and of an item; `portraits_v1` is what a
-    model said of a user at the newest daily scoring, which no model reads.
+    it for the heads. An application for credit brings its own columns; what people do in the shop is read for credit through
+    `risk_consented_v1` alone, a view that has it only of those who agreed. `user_v1` and `item_v1` are everything else that the records say
+    of a user and of an item; `portraits_v1` is what a model said of a user at the newest daily scoring, which no model reads.
     """
     everything = {name: tuple(column.name for column in view.features) for name, view in views().items()}
     numeric = tuple(column.name for column in views()["user_features"].features if column.kind in ("int", "float"))
@@ -134,7 +136,10 @@ def services() -> dict[str, dict[str, tuple[str, ...]]]:
         "recommender_v1": {"user_sequences": HISTORY},
         "portrait_v1": heads,
         "uplift_v1": heads,
-        "user_v1": {name: features for name, features in everything.items() if views()[name].entity == "user" and name != PORTRAITS},
+        "risk_consented_v1": {BEHAVIOUR: everything[BEHAVIOUR]},
+        "user_v1": {
+            name: features for name, features in everything.items() if views()[name].entity == "user" and name not in (PORTRAITS, BEHAVIOUR)
+        },
         "portraits_v1": {PORTRAITS: everything[PORTRAITS]},
         "item_v1": {name: features for name, features in everything.items() if views()[name].entity == "item"},
     }

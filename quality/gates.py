@@ -49,6 +49,11 @@ _MART_NEEDS = {
         f"select 1 from ({_KNOWN_USERS}) having greatest(min(known_at), min(occurred_at)) < max(known_at) - interval 37 day",
     ),
     "campaign_outcomes": (("campaign_exposures",), "select * from landing.campaign_exposures"),
+    "credit_behaviour": (
+        ("users", "events"),
+        "select 1 from landing.users where consent_credit and user_id in (select user_id from landing.events)",
+    ),
+    "credit_outcomes": (("credit_applications",), "select * from landing.credit_applications"),
     "category_days": (("events",), "select * from landing.events"),
     "decision_outcomes": (("decisions",), "select * from landing.decisions"),
 }

@@ -19,7 +19,7 @@ from serving import events
 from serving.decisions import decision_log
 from serving.decisions_recent import RecentDecisions
 from serving.errors import ConsumerError
-from serving.http import operations, similar_items, v1
+from serving.http import credit, operations, similar_items, v1
 from serving.http.access import Gate
 from serving.http.decisions_route import FindDecisions, decisions_router
 from serving.http.envelope import MAX_BODY, Envelope
@@ -56,9 +56,14 @@ def create_app(
     )
     settings, metrics = get_settings(), Metrics()
     app.state.gate = Gate(RateLimiter(settings.api_rate, settings.api_burst, settings.home / "api" / "rate_limits"), metrics)
-    routers = [operations.router, v1.router, similar_items.router, decisions_router(decisions), customer.router, house_pages.router]
     for router in (
-        *routers,
+        operations.router,
+        v1.router,
+        similar_items.router,
+        credit.router,
+        decisions_router(decisions),
+        customer.router,
+        house_pages.router,
         releases_router(roll_back),
         decisions_page_router(decisions, recent),
         doors.router,

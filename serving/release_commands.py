@@ -9,7 +9,7 @@ import typer
 
 from quality.commands import AsJson, print_json
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="recommender, portrait or uplift.")]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="recommender, portrait, uplift or risk.")]
 Reason = Annotated[str, typer.Option(help="Why, for the history.")]
 
 release = typer.Typer(help="Which versions answer whom; promote or roll back.", no_args_is_help=True)

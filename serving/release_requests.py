@@ -11,16 +11,17 @@ from serving.model_client import ModelClient
 from serving.model_inputs import history_inputs, user_inputs
 from serving.release_compare import Request
 from settings import Settings
-from training.signatures import RECOMMENDER, SERVED_MODELS, UPLIFT
+from training.signatures import RECOMMENDER, RISK, SERVED_MODELS, UPLIFT
 
 USERS = 200
 WANTED = 10
 
 
 def recorded(model: str, versions: list[int], client: ModelClient, settings: Settings) -> list[Request]:
-    """Golden requests first, then one for each of USERS users, evenly spaced among those known; no more where none is published."""
+    """Golden requests first, then one for each of USERS users, evenly spaced among those known; no more where none is published, nor of
+    the risk model, which is asked about applications and not about users."""
     requests: list[Request] = [golden.read(settings.models_dir / model / str(version)).inputs for version in versions]
-    return requests + (_of_users(model, versions[0], client) if model in SERVED_MODELS else [])
+    return requests + (_of_users(model, versions[0], client) if model in SERVED_MODELS and model != RISK.name else [])
 
 
 def _of_users(model: str, version: int, client: ModelClient) -> list[Request]:

@@ -71,6 +71,22 @@ def evaluate_intent(
     _write(measure(csv=csv, target=target, folds=folds, seed=seed, log=_log), out)
 
 
+@evaluate.command("risk")
+def evaluate_risk(
+    source: SourceName,
+    data: Data = None,
+    thirds: Annotated[int, typer.Option(min=2, help="Stratified thirds, each held out once.")] = 3,
+    protected: Annotated[bool, typer.Option(help="Let the models read what the credit policy protects, to compare with others.")] = False,
+    seed: Seed = 7,
+    epochs: Epochs = None,
+    out: Out = None,
+) -> None:
+    """How well it is known who does not pay a credit back, with calibration, fairness and the stability of reasons."""
+    from training.evaluate import evaluate_risk as measure
+
+    _write(measure(source=source, data=data, thirds=thirds, protected=protected, seed=seed, epochs=epochs, log=_log), out)
+
+
 @evaluate.command("spend")
 def evaluate_spend(
     source: SourceName,

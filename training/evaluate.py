@@ -6,9 +6,18 @@ Hyper-parameters are the configs' own defaults, what a training run would use, u
 
 from training.evaluate_intent import evaluate_intent
 from training.evaluate_recommender import evaluate_recommender
+from training.evaluate_risk import evaluate_risk
 from training.evaluate_spend import evaluate_spend
 from training.evaluate_traits import evaluate_traits
 from training.evaluate_uplift import evaluate_uplift
 from training.evaluation import CannotEvaluate
 
-__all__ = ["CannotEvaluate", "evaluate_intent", "evaluate_recommender", "evaluate_spend", "evaluate_traits", "evaluate_uplift"]
+__all__ = [
+    "CannotEvaluate",
+    "evaluate_intent",
+    "evaluate_recommender",
+    "evaluate_risk",
+    "evaluate_spend",
+    "evaluate_traits",
+    "evaluate_uplift",
+]

@@ -37,9 +37,11 @@ def export_model(
     inputs = (*model.inputs, *extra_inputs)
     module.function = tf.function(serve)
     signatures = {SIGNATURE: _concrete(module.function, model.name, inputs, model.outputs)}
+    signatures |= dict.fromkeys(model.aliases, signatures[SIGNATURE])
     if explain is not None:
         module.explain_function = tf.function(explain)
-        signatures[EXPLAIN] = _concrete(module.explain_function, f"{model.name}.explain", model.explain_inputs, model.explain_outputs)
+        asked = (*model.explain_inputs, *extra_inputs)
+        signatures[EXPLAIN] = _concrete(module.explain_function, f"{model.name}.explain", asked, model.explain_outputs)
     if retrieve is not None:
         module.retrieve_function = tf.function(retrieve)
         signatures[RETRIEVE] = _concrete(module.retrieve_function, f"{model.name}.retrieve", model.retrieve_inputs, model.retrieve_outputs)

@@ -56,6 +56,9 @@ class Measured:
     champion_coverage: float | None = None
     latency_ms: Mapping[int, float] = field(default_factory=dict)
     champion_latency_ms: Mapping[int, float] | None = None
+    unfair: Mapping[str, tuple[str, float]] = field(
+        default_factory=dict
+    )  # by kind of gap: the worst group, and what its gap surely exceeds
 
 
 def gate_of(model: str, path: Path | None = None) -> Gate:
@@ -203,6 +206,15 @@ def _slow(case: Case, times_champion: float, ms: float) -> Decision:
     return None
 
 
+def _unfair(case: Case, approved_gap: float, calibration_gap: float) -> Decision:
+    for kind, most in (("approved_gap", approved_gap), ("calibration_gap", calibration_gap)):
+        group, gap = case.measured.unfair.get(kind, ("", 0.0))
+        if gap > most:
+            what = "approvals among those who pay back" if kind == "approved_gap" else "probabilities"
+            return False, f"{group}: {what} are surely off by more than {gap:.3f}, where {most:g} is allowed: not promoted"
+    return None
+
+
 def _first_model(case: Case) -> Decision:
     if case.has_champion:
         return None
@@ -233,6 +245,7 @@ RULES: dict[str, tuple[Callable[..., Decision], tuple[str, ...]]] = {
     "miscalibrated": (_miscalibrated, ("ece",)),
     "narrow": (_narrow, ("coverage", "of_champion")),
     "slow": (_slow, ("times_champion", "ms")),
+    "unfair": (_unfair, ("approved_gap", "calibration_gap")),
     "first_model": (_first_model, ()),
     "slice_worse": (_slice_worse, ("rows", "loss")),
     "better": (_better, ()),

@@ -9,6 +9,7 @@ from training.metrics import Interval
 PURPOSE = {
     "recommender": "This model suggests to every customer the items they are likely to want next.",
     "portrait": "This model says of every customer who they probably are, what interests them, and how likely they are to buy or leave.",
+    "risk": "This model says how likely an application for credit is not to be paid back, and why.",
     "uplift": "This model finds the customers whom an offer would move, and those whom it would leave cold or put off.",
 }
 
@@ -20,6 +21,7 @@ RULES = {
     "miscalibrated": "its probabilities are too far from what then happened",
     "narrow": "it would show too small a part of the range",
     "slow": "it answers too slowly",
+    "unfair": "one group of people would be treated worse than the others, by more than chance explains",
     "first_model": "it is better than the simple method and no model is in use yet",
     "slice_worse": "one group of customers would be served worse than today",
     "better": "it is better than the model in use, by more than chance explains",
@@ -32,6 +34,7 @@ BASELINES = {
     "popularity": "showing everybody the best sellers",
     "base rate": "giving everybody the average chance",
     "random": "drawing lots",
+    "amount alone": "the larger the amount, the likelier the default",
 }
 
 #: What a metric means; the longest name that a metric ends with counts.
@@ -42,6 +45,7 @@ MEANINGS = {
     "negative logloss": "how well the probabilities fit what happened; nearer 0 is better",
     "auc": "of two customers, one of whom is or does it, how often the right one has the higher probability; .5 is guessing, 1 is always",
     "accuracy": "share of customers of whom the most probable value is right",
+    "brier": "mean squared gap between probability and outcome; lower is better",
     "logloss": "how far the probabilities are from what is true; lower is better",
     "ece": "how far probabilities are from frequencies on average; lower is better",
     "uplift@30%": "what an offer adds to the chance of the outcome, among the 30 % ranked first",
@@ -73,7 +77,7 @@ def summary(
     `metrics.confusion` by trait.
     """
     own, base = next(iter(metrics.values()), {}), metrics.get(baseline, {})
-    told = {"recommender": _recommended, "portrait": _portrayed, "uplift": _moved}[model](own, base, rows, confusions or {})
+    told = {"recommender": _recommended, "portrait": _portrayed, "uplift": _moved, "risk": _lent}[model](own, base, rows, confusions or {})
     return [
         PURPOSE[model],
         *told,
@@ -116,6 +120,13 @@ def _moved(own: Mapping[str, float], base: Mapping[str, float], rows: int, _: ob
         return []
     of = f"Sent to the 30 % whom it ranks first, an offer brings {100 * found:.1f} more of 100 customers"
     return [f"{of}; sent to anybody, {100 * average:.1f} more of 100. {rows:,} customers of past campaigns were asked about."]
+
+
+def _lent(own: Mapping[str, float], base: Mapping[str, float], rows: int, _: object) -> list[str]:
+    if not np.isfinite(own.get("auc", float("nan"))):
+        return []
+    of = f"{rows:,} applications were asked about. Of two, one of which was not paid back, it gives that one the higher chance"
+    return [f"{of} {_percent(own['auc'])} of the time; by the amount alone it would be {_percent(base['auc'])}."]
 
 
 def _of_the_way(metric: str, baseline: str, ways: Mapping[str, Mapping[str, float]]) -> list[str]:

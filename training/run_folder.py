@@ -101,6 +101,7 @@ class Evidence:
     slices: dict[str, np.ndarray] = field(default_factory=dict)  # whether each holdout row belongs, `(rows,)`
     champion_path: Path | None = None  # the served model's SavedModel
     coverage: tuple[float | None, float | None] = (None, None)  # of the lists, the trained model's and the served one's
+    unfair: dict[str, tuple[str, float]] = field(default_factory=dict)  # see `gate.Measured`
 
 
 def content_hash(*parts: Any) -> str:
@@ -171,6 +172,7 @@ def conclude(
         slices=evidence.slices,
         ece=max((ece(is_true, chances) for is_true, chances in evidence.calibration.values()), default=None),
         coverage=evidence.coverage[0],
+        unfair=evidence.unfair,
         champion_coverage=evidence.coverage[1],
         latency_ms=latency_ms(draft / "saved_model"),
         champion_latency_ms=latency_ms(evidence.champion_path) if evidence.champion_path else None,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from settings import get_settings
+from training.credit_config import CreditConfig
 from training.encoder_config import EncoderConfig
 from training.portrait_config import PortraitConfig
 from training.registry import circumstances
@@ -31,14 +32,15 @@ _log = logging.getLogger(__name__)
 def train_encoder(window: TrainingWindow | tuple[date, date], options: TrainingOptions | Mapping[str, Any] | None = None) -> Run:
     """The encoder, from what was known at `window.holdout_at`; its folder is what `train_model` takes.
 
-    A shop without usable events gets a run without an encoder, since a model of campaigns alone can do without. Raises TrainingSkipped
-    where there are neither events nor campaigns.
+    A shop without usable events gets a run without an encoder, since models of campaigns or credit can do without. Raises TrainingSkipped
+    where there are neither events nor campaigns nor applications for credit.
     """
     window, options = _window(window), _options(options)
     from training import devices
 
     devices.prepare()
     from training.checkpoints import Checkpoint
+    from training.credit_rows import credit_rows
     from training.encoder import train_encoder_network
     from training.fitting import Watch
     from training.frames import campaign_rows, catalogue_at
@@ -59,8 +61,9 @@ def train_encoder(window: TrainingWindow | tuple[date, date], options: TrainingO
                 encoder = train_encoder_network(histories, catalogue, config, seed, watch=watch)
             except ValueError as error:
                 live.fail()
-                if not len(campaign_rows(window.end_at)[0]):
-                    raise skip(ENCODER, window, f"`events`: {error}; `campaign_exposures` has no campaign either") from error
+                if not len(campaign_rows(window.end_at)[0]) and not len(credit_rows(window.end_at).known):
+                    lacks = f"`events`: {error}; `campaign_exposures` has no campaign and `credit_applications` no outcome either"
+                    raise skip(ENCODER, window, lacks) from error
                 reason = f"No encoder: {error}"
                 _log.warning(reason)
                 (draft / "metrics.json").write_text(json.dumps({"skipped": reason}))
@@ -88,7 +91,7 @@ def train_model(
     from training.encoder import TrainedEncoder
 
     encoder: Any = TrainedEncoder.load(encoder_path / ENCODER) if (encoder_path / ENCODER).is_dir() else None
-    if encoder is None and name != "uplift":
+    if encoder is None and name not in ("uplift", "risk"):
         raise skip(name, window, f"`events` carry no encoder: {encoder_path.name} holds none")
     seed = options.chosen_seed
     config = _head_config(name, options)
@@ -116,6 +119,10 @@ def train_model(
             from training.run_portrait import train_portrait
 
             evidence = train_portrait(encoder, config, window, seed, draft, provenance)
+        elif name == "risk":
+            from training.run_credit import train_credit
+
+            evidence = train_credit(config, window, seed, draft, provenance)
         else:
             from training.run_uplift import train_uplift
 
@@ -133,6 +140,8 @@ def _head_config(name: str, options: TrainingOptions) -> Any:
         return PortraitConfig(**epochs)
     if name == "uplift":
         return UpliftConfig(**({"epochs": options.epochs} if options.epochs else {}))
+    if name == "risk":
+        return CreditConfig(**({"epochs": options.epochs} if options.epochs else {}))
     return None
 
 

@@ -2,7 +2,8 @@
 
 All inputs are raw values, batch first. A user's history is three aligned arrays, oldest event first, padded with empty strings and zeros;
 the models ignore every step whose item id is empty, wherever it stands, and use the newest `sequence_length` real ones.
-A shop's own covariates (`x_*`, string or float32, shape `(batch,)`) are added to `uplift` by training and read from GetModelMetadata.
+A shop's own covariates (`x_*`, string or float32, shape `(batch,)`) are added to `uplift` and `risk` by training and read from
+GetModelMetadata.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ DType = Literal["string", "int32", "int64", "float32"]
 SIGNATURE = "serving_default"
 EXPLAIN = "explain"
 RETRIEVE = "retrieve"
+SCORE = "score"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class ServedModel:
     explain_outputs: tuple[Tensor, ...] = ()  # of the signature `explain`; a model without them has none
     retrieve_inputs: tuple[Tensor, ...] = ()
     retrieve_outputs: tuple[Tensor, ...] = ()  # of the signature `retrieve`; a model without them has none
+    aliases: tuple[str, ...] = ()  # other names of the signature SIGNATURE
 
     def input(self, name: str) -> Tensor:
         return next(tensor for tensor in self.inputs if tensor.name == name)
@@ -162,7 +165,36 @@ UPLIFT = ServedModel(
     "What each offer would change.",
 )
 
-SERVED_MODELS: dict[str, ServedModel] = {model.name: model for model in (RECOMMENDER, PORTRAIT, UPLIFT)}
+#: Columns of the mart `credit_behaviour`, which are known only of those who agreed to that.
+CREDIT_BEHAVIOUR = ("purchases_90d", "returns_90d", "active_days_30d", "sessions_30d", "spend_30d", "spend_90d")
+
+_APPLICATION = (
+    Tensor("amount", "float32", ("batch",), "the amount applied for; NaN is unknown"),
+    *(Tensor(name, "float32", ("batch",), f"credit_behaviour.{name}; NaN without consent") for name in CREDIT_BEHAVIOUR),
+)
+
+RISK = ServedModel(
+    "risk",
+    "risk_consented_v1",
+    _APPLICATION,
+    (
+        Tensor("default_probability", "float32", ("batch",), "calibrated probability that the credit is not paid back"),
+        Tensor("log_odds", "float32", ("batch",), "its log odds, from which points are made"),
+    ),
+    "Whether an application for credit will be paid back.",
+    _APPLICATION,
+    (
+        Tensor("default_probability", "float32", ("batch",), "the same as `score` gives"),
+        Tensor("log_odds", "float32", ("batch",), "its log odds: those of the reference and all effects add up to it"),
+        Tensor("reference_log_odds", "float32", ("batch",), "log odds of the typical good payer with whom the applicant is compared"),
+        Tensor("groups", "string", ("batch", "groups"), "groups of columns: a column, or the stem of a series"),
+        Tensor("effects", "float32", ("batch", "groups"), "what each group adds to the log odds of default"),
+        Tensor("warnings", "string", ("batch", "warnings"), "what this version's data leave unsure; '' for none"),
+    ),
+    aliases=(SCORE,),
+)
+
+SERVED_MODELS: dict[str, ServedModel] = {model.name: model for model in (RECOMMENDER, PORTRAIT, UPLIFT, RISK)}
 
 #: Every SavedModel folder carries these beside `saved_model.pb`.
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"  # TensorFlow Serving's own warm-up records

@@ -59,16 +59,21 @@ class QuantileEncoder(keras.layers.Layer):
             self.edges.assign(self._edges)
 
     def call(self, values: Any) -> Any:
-        is_known = ops.isfinite(values)
-        low, high = self.edges[:, :-1], self.edges[:, 1:]
-        filled = (ops.where(is_known, values, 0.0)[..., None] - low) / ops.maximum(high - low, 1e-9)
-        filled = ops.clip(filled, 0.0, 1.0) * ops.cast(high > low, "float32")  # (rows, numbers, bins)
-        known = ops.cast(is_known, "float32")[..., None]
-        encoded = ops.concatenate([filled * known, 1.0 - known], axis=-1)  # (rows, numbers, bins + 1)
+        encoded = filled_bins(values, self.edges)  # (rows, numbers, bins + 1)
         return ops.relu(ops.einsum("rnb,nbd->rnd", encoded, self.kernel) + self.bias)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **{name: getattr(self, name) for name in ("numbers", "bins", "dim", "seed")}}
+
+
+def filled_bins(values: Any, edges: Any) -> Any:
+    """How far `values` `(rows, numbers)` fill the bins between their `edges`, and whether each is unknown: `(rows, numbers, bins + 1)`."""
+    is_known = ops.isfinite(values)
+    low, high = edges[:, :-1], edges[:, 1:]
+    filled = (ops.where(is_known, values, 0.0)[..., None] - low) / ops.maximum(high - low, 1e-9)
+    filled = ops.clip(filled, 0.0, 1.0) * ops.cast(high > low, "float32")  # (rows, numbers, bins)
+    known = ops.cast(is_known, "float32")[..., None]
+    return ops.concatenate([filled * known, 1.0 - known], axis=-1)
 
 
 def quantile_edges(values: np.ndarray, bins: int) -> np.ndarray:

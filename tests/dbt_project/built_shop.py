@@ -20,6 +20,8 @@ KEYS = {
     "trait_labels": ("user_id", "trait"),
     "next_purchase_labels": ("user_id", "label_at"),
     "campaign_outcomes": ("campaign_id", "user_id"),
+    "credit_behaviour": ("user_id", "features_at", "created_at"),
+    "credit_outcomes": ("application_id",),
     "category_days": ("day_at", "top_category"),
     "decision_outcomes": ("decision_id",),
 }

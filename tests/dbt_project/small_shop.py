@@ -64,7 +64,7 @@ def _by_hand() -> Deliveries:
         date(2024, 1, 1): {
             "users": [
                 {"user_id": "u0", "registered_at": day("01-01"), "country": "FR"},
-                {"user_id": "u1", "registered_at": OPENED, "country": "NL"},
+                {"user_id": "u1", "registered_at": OPENED, "country": "NL", "consent_credit": True},
             ],
             "user_traits": [{"user_id": "u1", "trait": "gender", "value": "f", "shop_known_at": None}],
             "items": [
@@ -95,6 +95,9 @@ def _by_hand() -> Deliveries:
                     "covariates": '{"x_age": 3}',
                 }
             ],
+            "credit_applications": [
+                {"application_id": "a1", "user_id": "u1", "applied_at": day("01-01"), "amount": 50.0, "covariates": '{"x_income": 3}'}
+            ],
         },
         date(2024, 1, 2): {
             "events": [event("e6", None, "i2", "purchase", "01-02 08:00", 9.0), event("e7", "u2", "i9", "view", "01-02 08:00")]
@@ -106,7 +109,7 @@ def _by_hand() -> Deliveries:
         date(2024, 1, 6): {"events": [event("e4", "u1", "i2", "purchase", "01-03 12:00", 7.0)]},  # three days late
         date(2024, 1, 7): {"events": [e2]},  # delivered twice
         date(2024, 1, 8): {"events": [event("e5", "u1", "i2", "purchase", "01-05 09:30", 4.0)]},  # corrected
-        date(2024, 1, 10): {"users": [{"user_id": "u1", "registered_at": OPENED, "country": "BE"}]},
+        date(2024, 1, 10): {"users": [{"user_id": "u1", "registered_at": OPENED, "country": "BE", "consent_credit": False}]},
         date(2024, 1, 20): {
             "items": [{"item_id": "i1", "title": "Arabica", "category": "Coffee > Beans", "price": 4.0}],
             "user_traits": [{"user_id": "u1", "trait": "gender", "value": "m", "shop_known_at": day("01-15")}],
@@ -118,6 +121,17 @@ def _by_hand() -> Deliveries:
                     "treatment": "mail",
                     "visited": True,
                     "covariates": '{"x_age": 3}',
+                }
+            ],
+            "credit_applications": [
+                {
+                    "application_id": "a1",
+                    "user_id": "u1",
+                    "applied_at": day("01-01"),
+                    "amount": 50.0,
+                    "defaulted": True,
+                    "outcome_at": day("01-19"),
+                    "covariates": '{"x_income": 3}',
                 }
             ],
         },

@@ -36,6 +36,8 @@ def test_a_failure_names_the_rule_and_the_next_build_makes_up_for_it(house: Path
     assert report.rows == {
         "campaign_outcomes": 1,
         "category_days": 0,
+        "credit_behaviour": 0,
+        "credit_outcomes": 0,
         "decision_outcomes": 0,
         "item_features": 0,
         "next_purchase_labels": 0,

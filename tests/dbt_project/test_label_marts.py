@@ -40,3 +40,6 @@ def test_labels_and_outcomes_stand_as_last_corrected(built: Built) -> None:
     assert built["trait_labels"] == {("u1", "gender"): {"user_id": "u1", "trait": "gender", "value": "m", "known_at": day("01-15")}}
     (outcome,) = built["campaign_outcomes"].values()
     assert (outcome["treatment"], outcome["is_visited"], outcome["covariates"]) == ("mail", True, '{"x_age": 3}')
+    (application,) = built["credit_outcomes"].values()
+    assert (application["is_defaulted"], application["outcome_at"], application["amount"]) == (True, day("01-19"), 50.0)
+    assert (application["applied_at"], application["covariates"]) == (day("01-01"), '{"x_income": 3}')

@@ -15,6 +15,7 @@ def test_views_are_the_marts_with_an_entity_and_the_items_vectors() -> None:
         "user_sequences": ("user", "user_id"),
         "user_daily": ("user", "user_id"),
         "user_portraits": ("user", "user_id"),
+        "credit_behaviour": ("user", "user_id"),
         "item_features": ("item", "item_id"),
         "item_vectors": ("item", "item_id"),
     }
@@ -34,7 +35,7 @@ def test_heads_read_the_history_and_every_numeric_user_feature() -> None:
 
 
 def test_every_served_model_finds_its_inputs_in_its_service() -> None:
-    asked_only = {"as_of_us", "exclude_item_ids", "k"}
+    asked_only = {"as_of_us", "exclude_item_ids", "k", "amount"}
     for model in SERVED_MODELS.values():
         offered = {feature for features in service(model.feature_service).values() for feature in features}
         assert {tensor.name for tensor in model.inputs} - asked_only <= offered, model.name

@@ -62,6 +62,8 @@ class FakeFront:
         return None
 
     def extra_inputs(self, model: str, inputs: dict[str, Any]) -> dict[str, Any]:
+        if model == "risk":
+            return {"x_debt": SimpleNamespace(dtype="float32"), "x_job": SimpleNamespace(dtype="string")}
         return {"x_channel": SimpleNamespace(dtype="string"), "x_recency": SimpleNamespace(dtype="float32")}
 
     def offer_costs(self) -> dict[str, float]:
@@ -72,6 +74,8 @@ class FakeFront:
         self.chosen = chosen | {"signature": signature}
         if self.away:
             raise NotServed(self.away)
+        if model == "risk":
+            return _credit(inputs, is_explained=signature == EXPLAIN)
         if signature == EXPLAIN:  # the oldest event is behind everything
             shape = (1, inputs["item_ids"].shape[1], 2)
             drivers = {name: np.full(shape, "", object) for name in ("driver_item_ids", "driver_types")}
@@ -112,3 +116,18 @@ class FakeFront:
         names = np.array([[b"coupon", b"mail"]] * batch, dtype=object)
         spend = np.repeat(self.spend_uplift, batch // len(self.spend_uplift), axis=0)
         return Answer(treatments=names, visit_uplift=spend / 100, conversion_uplift=spend / 200, spend_uplift=spend)
+
+
+def _credit(inputs: dict[str, Any], *, is_explained: bool) -> Answer:
+    """Log odds of default: -3, 1 for every 500 of debt (none where unknown), 2 without a permanent job, 1 for every 1,000 asked for."""
+    amount, debt = (np.nan_to_num(inputs[name].astype(float)) for name in ("amount", "x_debt"))
+    effects = np.column_stack([amount / 1000, debt / 500, np.where(inputs["x_job"] == "permanent", 0.0, 2.0)])
+    log_odds = effects.sum(axis=1) - 3
+    answer = Answer(default_probability=1 / (1 + np.exp(-log_odds)), log_odds=log_odds)
+    if is_explained:
+        answer |= {
+            "groups": np.array([[b"amount", b"x_debt", b"x_job"]], object),
+            "effects": effects,
+            "warnings": np.array([[b"mind this"]], object),
+        }
+    return answer

@@ -139,3 +139,20 @@ def test_a_person_edits_the_rules(tmp_path):
     rules.write_text("[portrait]\nmetric = 'x'\n")
     with pytest.raises(BadRules, match=r"`\[recommender\]` must have \['baseline', 'metric', 'rules'\]"):
         gate_of("recommender", rules)
+
+
+@pytest.mark.parametrize(
+    ("unfair", "rule", "told"),
+    [
+        ({"approved_gap": ("sex male", 0.12)}, "unfair", "sex male: approvals among those who pay back are surely off by more than 0.120"),
+        (
+            {"calibration_gap": ("sex male", 0.06)},
+            "unfair",
+            "sex male: probabilities are surely off by more than 0.060, where 0.05 is allowed",
+        ),
+        ({"approved_gap": ("sex male", 0.1), "calibration_gap": ("age from 60", 0.05)}, "first_model", "auc 0.2500 is above amount alone"),
+    ],
+)
+def test_a_model_that_surely_treats_a_group_worse_is_refused(unfair, rule, told):
+    verdict = judge("risk", USERS, _mean(FAIR), _mean(FAIR - 0.1), seed=1, samples=50, measured=Measured(unfair=unfair))
+    assert verdict.rule == rule and told in verdict.reason
