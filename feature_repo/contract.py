@@ -124,7 +124,7 @@ def services() -> dict[str, dict[str, tuple[str, ...]]]:
     """Every feature service: `{service: {view: features}}`.
 
     A model version's service holds what that version may read: the history alone for the recommender, and every numeric user feature beside
-    it for the heads. `user_v1` and `item_v1` are everything that the records say of a user and of an item; `portraits_v1` is what a
+    it for the heads; `fraud_v1` what is known of an order's instruments. `user_v1` and `item_v1` are everything that the records say of a user and of an item; `portraits_v1` is what a
     model said of a user at the newest daily scoring, which no model reads.
     """
     everything = {name: tuple(column.name for column in view.features) for name, view in views().items()}
@@ -134,6 +134,7 @@ def services() -> dict[str, dict[str, tuple[str, ...]]]:
         "recommender_v1": {"user_sequences": HISTORY},
         "portrait_v1": heads,
         "uplift_v1": heads,
+        "fraud_v1": {"instrument_orders": everything["instrument_orders"]},
         "user_v1": {name: features for name, features in everything.items() if views()[name].entity == "user" and name != PORTRAITS},
         "portraits_v1": {PORTRAITS: everything[PORTRAITS]},
         "item_v1": {name: features for name, features in everything.items() if views()[name].entity == "item"},
@@ -148,5 +149,5 @@ def service(name: str) -> dict[str, tuple[str, ...]]:
 
 
 def service_entity(name: str) -> str:
-    """The entity (`user` or `item`) whose ids a service is read by."""
+    """The entity (`user`, `item` or `instrument`) whose ids a service is read by."""
     return str(views()[next(iter(service(name)))].entity)

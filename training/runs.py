@@ -16,6 +16,7 @@ from typing import Any
 
 from settings import get_settings
 from training.encoder_config import EncoderConfig
+from training.fraud_config import FraudConfig
 from training.portrait_config import PortraitConfig
 from training.registry import circumstances
 from training.run_folder import Run, TrainingOptions, TrainingSkipped, TrainingWindow, conclude, content_hash, run_folder, skip
@@ -88,7 +89,7 @@ def train_model(
     from training.encoder import TrainedEncoder
 
     encoder: Any = TrainedEncoder.load(encoder_path / ENCODER) if (encoder_path / ENCODER).is_dir() else None
-    if encoder is None and name != "uplift":
+    if encoder is None and name not in ("uplift", "fraud"):
         raise skip(name, window, f"`events` carry no encoder: {encoder_path.name} holds none")
     seed = options.chosen_seed
     config = _head_config(name, options)
@@ -116,6 +117,10 @@ def train_model(
             from training.run_portrait import train_portrait
 
             evidence = train_portrait(encoder, config, window, seed, draft, provenance)
+        elif name == "fraud":
+            from training.run_fraud import train_fraud
+
+            evidence = train_fraud(config, window, seed, draft, provenance)
         else:
             from training.run_uplift import train_uplift
 
@@ -133,6 +138,8 @@ def _head_config(name: str, options: TrainingOptions) -> Any:
         return PortraitConfig(**epochs)
     if name == "uplift":
         return UpliftConfig(**({"epochs": options.epochs} if options.epochs else {}))
+    if name == "fraud":
+        return FraudConfig(**({"epochs": options.epochs} if options.epochs else {}))
     return None
 
 

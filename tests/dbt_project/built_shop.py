@@ -22,6 +22,9 @@ KEYS = {
     "campaign_outcomes": ("campaign_id", "user_id"),
     "category_days": ("day_at", "top_category"),
     "decision_outcomes": ("decision_id",),
+    "order_features": ("order_id",),
+    "order_labels": ("order_id",),
+    "instrument_orders": ("instrument_id", "features_at", "created_at"),
 }
 Mart = dict[tuple, Row]
 
