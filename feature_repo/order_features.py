@@ -35,9 +35,7 @@ class AskedOrder:
         return {kind: f"{kind}:{id}" for kind in KINDS if (id := getattr(self, f"{kind}_id")) is not None}
 
 
-def features_at_checkout(
-    order: AskedOrder, rows: Mapping[str, Mapping[str, Any]], since: Sequence[AskedOrder] = ()
-) -> dict[str, float]:
+def features_at_checkout(order: AskedOrder, rows: Mapping[str, Mapping[str, Any]], since: Sequence[AskedOrder] = ()) -> dict[str, float]:
     """Every numeric column of `order_features` for `order`, NaN where nobody can know.
 
     `rows` maps an instrument's id to its online row, without those never seen; `since` are orders placed before this one that no row counts.

@@ -38,9 +38,7 @@ def sampled(is_fraud: np.ndarray, weight: np.ndarray, config: FraudConfig, seed:
     return np.sort(np.concatenate([frauds, drawn]))
 
 
-def fit_fraud(
-    numbers: np.ndarray, is_fraud: np.ndarray, weight: np.ndarray, group: np.ndarray, config: FraudConfig, seed: int
-) -> Fraud:
+def fit_fraud(numbers: np.ndarray, is_fraud: np.ndarray, weight: np.ndarray, group: np.ndarray, config: FraudConfig, seed: int) -> Fraud:
     """The networks learn from `sampled` rows; the calibration is fitted on all, each asked of networks that never saw its group.
 
     `numbers` `(rows, ORDER_FEATURES)` float32, `weight` `(rows,)` the maturity of an order's label, `group` `(rows,)` the number of its

@@ -80,7 +80,9 @@ def summary(
     `metrics.confusion` by trait.
     """
     own, base = next(iter(metrics.values()), {}), metrics.get(baseline, {})
-    told = {"recommender": _recommended, "portrait": _portrayed, "uplift": _moved, "fraud": _flagged}[model](own, base, rows, confusions or {})
+    told = {"recommender": _recommended, "portrait": _portrayed, "uplift": _moved, "fraud": _flagged}[model](
+        own, base, rows, confusions or {}
+    )
     return [
         PURPOSE[model],
         *told,
