@@ -38,7 +38,7 @@ class AskedOrder:
 def features_at_checkout(order: AskedOrder, rows: Mapping[str, Mapping[str, Any]], since: Sequence[AskedOrder] = ()) -> dict[str, float]:
     """Every numeric column of `order_features` for `order`, NaN where nobody can know.
 
-    `rows` maps an instrument's id to its online row, without those never seen; `since` are orders placed before this one that no row counts.
+    `rows` maps an instrument's id to its online row, without those never seen; `since` are orders placed before this one, in no row yet.
     """
     values = {"amount": float(order.amount), "amount_over_mean": UNKNOWN, "account_age_days": UNKNOWN}
     if order.account_opened_at is not None:

@@ -42,7 +42,7 @@ def linked(orders: pd.DataFrame) -> np.ndarray:
         code, values = pd.factorize(orders[f"{kind}_id"])
         pairs = pd.DataFrame({"account": account, "code": code})[code >= 0].drop_duplicates()
         users = pairs.groupby("code")["account"].transform("size")
-        edges.append(pairs[users <= MOST_ACCOUNTS].to_numpy() + [0, shift])
+        edges.append(pairs[users <= MOST_ACCOUNTS].to_numpy() + np.array([0, shift]))
         shift += len(values)
     pairs = np.concatenate([np.empty((0, 2), np.int64), *edges])
     graph = coo_matrix((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(shift, shift))

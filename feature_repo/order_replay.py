@@ -1,4 +1,4 @@
-"""The mart `order_features` from a shop's tables alone, order by order as they came: for evaluations without a house, and to check the SQL by.
+"""The mart `order_features` from a shop's tables alone, order by order as they came: for evaluations without a house.
 
 What is kept of an instrument is what its online row holds, and every order is asked of `features_at_checkout` like one at a checkout.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from feature_repo.order_features import MOST_ACCOUNTS, SPANS, AskedOrder, to_us, features_at_checkout
+from feature_repo.order_features import MOST_ACCOUNTS, SPANS, AskedOrder, features_at_checkout, to_us
 
 LONGEST_US = max(SPANS.values()) // timedelta(microseconds=1)
 

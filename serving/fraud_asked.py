@@ -1,7 +1,7 @@
 """Orders that the API was asked about, in one SQLite file of the house: what the loaded records do not count yet.
 
-Records come once a day; who orders five times in an hour is seen only by whoever asked about each of the five. An order is on disk before it
-is answered, for all processes, and forgotten after KEEP: by then the records count it.
+Records come once a day; who orders five times in an hour is seen only by whoever was asked about each of the five. An order is on disk
+before it is answered, for all processes, and forgotten after KEEP: by then the records count it.
 """
 
 import sqlite3

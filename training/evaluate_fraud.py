@@ -70,9 +70,7 @@ def evaluate_fraud(
     kinds = None if truth is None else asked.orders["order_id"].map(truth.set_index("order_id")["kind"])
     is_fraud = asked.is_fraud if kinds is None else kinds.notna().to_numpy()
     if log:
-        log(
-            f"{int(learn.is_fraud.sum())} frauds of {len(learn.orders)} orders teach, {int(is_fraud.sum())} of {len(asked.orders)} are asked"
-        )
+        log(f"{int(learn.is_fraud.sum())} frauds of {len(learn.orders)} orders teach, {int(is_fraud.sum())} of {len(asked.orders)} asked")
 
     model = fit_fraud(learn.numbers, learn.is_fraud, learn.weight, learn.group, config, seed)
     taught = sampled(learn.is_fraud, learn.weight, config, seed)

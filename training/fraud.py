@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from training.calibration import platt, sigmoid
 from training.fraud_config import REASONS, SHOWN_REASONS, FraudConfig
+from training.fraud_rules import encoded
 from training.signatures import ORDER_FEATURES
 from training.tabular import Tabular, TabularConfig, fit_tabular
 
@@ -26,7 +28,7 @@ class Fraud:
 
     def predict(self, numbers: np.ndarray) -> np.ndarray:
         """Probabilities `(rows,)` from `numbers` `(rows, ORDER_FEATURES)`."""
-        return sigmoid(self.slope * _logits(self.tabular.predict_proba(numbers, _no_categories(numbers))[:, 1]) + self.shift)
+        return sigmoid(self.slope * _logits(_chances(self.tabular, numbers)) + self.shift)
 
 
 def sampled(is_fraud: np.ndarray, weight: np.ndarray, config: FraudConfig, seed: int) -> np.ndarray:
@@ -48,14 +50,13 @@ def fit_fraud(numbers: np.ndarray, is_fraud: np.ndarray, weight: np.ndarray, gro
         raise ValueError(f"A fraud model needs frauds and honest orders. Received {int(is_fraud.sum())} frauds of {len(is_fraud)} orders.")
     part = _parts(group, is_fraud, config.parts, seed)
     rows = sampled(is_fraud, weight, config, seed)
-    tabular = fit_tabular(
-        numbers[rows], _no_categories(numbers[rows]), is_fraud[rows].astype(np.int64), _tabular_config(config), seed, part_of=part[rows]
-    )
+    read = np.asarray(ops.convert_to_numpy(encoded(numbers[rows])), np.float32)
+    truth, shared = is_fraud[rows].astype(np.int64), _tabular_config(config)
+    tabular = fit_tabular(read, _no_categories(read), truth, shared, seed, part_of=part[rows])
     unseen = np.zeros(len(numbers))
     for number, network in enumerate(tabular.networks):
         own = part == number
-        alone = Tabular([network], tabular.sizes)
-        unseen[own] = alone.predict_proba(numbers[own], _no_categories(numbers[own]))[:, 1]
+        unseen[own] = _chances(Tabular([network], tabular.sizes), numbers[own])
     slope, shift = platt(_logits(unseen), is_fraud.astype(float), np.where(is_fraud, 1.0, weight))
     usual = np.nanmedian(np.where(is_fraud[rows][:, None], np.nan, numbers[rows]), axis=0)
     return Fraud(tabular, slope, shift, usual.astype(np.float32))
@@ -74,6 +75,11 @@ def _parts(group: np.ndarray, is_fraud: np.ndarray, parts: int, seed: int) -> np
     dealt = np.empty(len(groups), np.int64)
     dealt[order[np.argsort(with_fraud[order], kind="stable")]] = np.arange(len(groups)) % parts
     return dealt[place]
+
+
+def _chances(tabular: Tabular, numbers: np.ndarray) -> np.ndarray:
+    read = np.asarray(ops.convert_to_numpy(encoded(numbers)), np.float32)
+    return tabular.predict_proba(read, _no_categories(read))[:, 1]
 
 
 def _no_categories(numbers: np.ndarray) -> np.ndarray:
@@ -120,7 +126,7 @@ class ServedFraud(tf.Module):
         return tf.stack([features[name] for name in ORDER_FEATURES], axis=1)
 
     def _log_odds(self, numbers: tf.Tensor) -> tf.Tensor:
-        inputs = {"numbers": numbers, "categories": tf.zeros([tf.shape(numbers)[0], 0], tf.int32)}
+        inputs = {"numbers": encoded(numbers), "categories": tf.zeros([tf.shape(numbers)[0], 0], tf.int32)}
         chances = [tf.reduce_mean(tf.nn.softmax(network(inputs, training=False), axis=-1), axis=1)[:, 1] for network in self.networks]
         mean = tf.clip_by_value(tf.add_n(chances) / len(chances), _SMALLEST, 1 - _SMALLEST)
         return self.fraud.slope * (tf.math.log(mean) - tf.math.log1p(-mean)) + self.fraud.shift

@@ -48,7 +48,7 @@ class FraudCosts:
 
 
 def fraud_costs(path: Path | None = None) -> FraudCosts:
-    """The costs in `path`, `settings.fraud_costs` or this folder's file; raises BadCosts where a figure is missing, unknown or impossible."""
+    """The costs in `path`, `settings.fraud_costs` or this folder's file; BadCosts where a figure is missing, unknown or impossible."""
     path = path or Path(get_settings().fraud_costs or COSTS_FILE)
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -4,10 +4,11 @@ At the time T of training a fraud of delay d is seen only where d <= T - placed_
 show none but short ones. The product-limit estimator for truncated data undoes that (Lynden-Bell 1971; Woodroofe 1985): going down from the
 longest delay, `F(s-) = F(s) (1 - reports of delay s / reports with delay <= s that could have shown s)`.
 
-The share F(age) of the reports of an order's age that would have come by T is its *maturity*. An order without a report teaches as an honest
-one with its maturity as weight, a reported one with weight 1: the odds learned are then p F / (F (1 - p F)) = p / (1 - p F), off from the
-true odds p / (1 - p) by less than the factor p, where leaving the weights out is off by the factor F (Chapelle 2014 models the same delays by
-likelihood). Fraud is rare, so that is nothing; and orders that nobody could have reported yet, of maturity 0, teach nothing.
+The share F(age) of the reports of an order's age that would have come by T is its *maturity*. An order without a report teaches as an
+honest one with its maturity as weight, a reported one with weight 1: the odds learned are then p F / (F (1 - p F)) = p / (1 - p F), which
+is the true p / (1 - p) but for a factor (1 - p) / (1 - p F) above 1 - p; without the weights it would be but for the factor F. Fraud is
+rare, so that is nothing; and orders that nobody could have reported yet, of maturity 0, teach nothing. (Chapelle, KDD 2014, models the
+same delays by likelihood.)
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Delays:
 
 
 def estimate_delays(delay_days: np.ndarray, seen_days: np.ndarray) -> Delays:
-    """From the reports seen: the delay of each, and the age of its order at the time of training, which no seen delay exceeds; `(reports,)`.
+    """From the reports seen, `(reports,)`: the delay of each, and the age of its order at the time of training, which no delay exceeds.
 
     What takes longer than the oldest order's age leaves no trace: all shares are of reports within that age.
     """

@@ -20,7 +20,7 @@ def average_precision(is_fraud: np.ndarray, score: np.ndarray) -> float:
 def reviewed(day: np.ndarray, score: np.ndarray, capacity: int) -> np.ndarray:
     """Whether each order is among the `capacity` of its day with the highest score, `(rows,)`; of equals those that stand first."""
     order = np.lexsort((np.arange(len(score)), -score, day))
-    days, first = np.unique(day[order], return_index=True)
+    _, first = np.unique(day[order], return_index=True)
     rank = np.arange(len(order)) - np.repeat(first, np.diff(np.append(first, len(order))))
     is_reviewed = np.zeros(len(score), bool)
     is_reviewed[order] = rank < capacity

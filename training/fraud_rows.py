@@ -18,7 +18,7 @@ PERSON = "person"  # the `model` of a decision that a person made: `serving/revi
 
 @dataclass(frozen=True)
 class FraudRows:
-    """Orders as known at a time, `(rows,)` each: whether each is reported as fraud, and the maturity of its label (`training.fraud_labels`).
+    """Orders as known at a time, `(rows,)` each: whether one is reported as fraud, and the maturity of its label (`fraud_labels`).
 
     `numbers` `(rows, ORDER_FEATURES)` float32; `group` is the number of the order's linked accounts.
     """

@@ -49,7 +49,7 @@ def train_fraud(config: FraudConfig, window: TrainingWindow, seed: int, draft: P
 
 
 def asked_accounts(rows: FraudRows, seed: int) -> np.ndarray:
-    """Whether an order is asked, `(rows,)`: the same for all orders of linked accounts, and the same in every run while no new link comes."""
+    """Whether an order is asked, `(rows,)`: alike for all orders of linked accounts, and in every run as long as no new link comes."""
     account = rows.orders["user_id"].where(rows.orders["user_id"].notna(), rows.orders["order_id"])
     return part_of(account.groupby(rows.group).transform("min"), seed) < ASKED_SHARE
 
@@ -113,8 +113,8 @@ def _note(learn: FraudRows, asked: FraudRows, capacity: int) -> str:
     simulated = "These orders and frauds are simulated. " if is_simulated(get_settings().landing_dir) else ""
     wait = learn.delays.wait(0.9)
     return (
-        f"{simulated}{int(learn.is_fraud.sum())} reported frauds taught, {int(asked.is_fraud.sum())} of {len(asked.orders)} orders that were "
-        f"asked are frauds. Asked are orders of accounts linked to none that taught, old enough that nine reports of ten have come "
+        f"{simulated}{int(learn.is_fraud.sum())} reported frauds taught, {int(asked.is_fraud.sum())} of {len(asked.orders)} orders "
+        f"asked about are frauds. Asked are orders of accounts linked to none that taught, old enough that nine reports of ten have come "
         f"({wait:.0f} days); of younger orders that teach, one without a report counts by the share of reports that would have come. "
         f"{capacity} reviews a day are the team's capacity for this share of the orders."
     )

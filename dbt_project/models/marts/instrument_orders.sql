@@ -89,7 +89,7 @@ recent_lists as (
     from versions
     inner join recent
         on versions.instrument_id = recent.instrument_id and versions.created_at = recent.created_at
-    where recent.known_from <= versions.created_at
+    where recent.known_from <= versions.created_at and recent.placed_at >= versions.created_at - interval '7 days'
     group by 1, 2
 ),
 
