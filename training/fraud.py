@@ -99,6 +99,7 @@ class ServedFraud(tf.Module):
         super().__init__()
         self.fraud = fraud
         self.networks = fraud.tabular.networks
+        self.usual = tf.Variable(fraud.usual, trainable=False, name="usual")
         place = {name: number for number, name in enumerate(ORDER_FEATURES)}
         self._hides = np.array([[name in group for name in place] for group in REASONS.values()])  # (reasons, features)
 
@@ -110,7 +111,7 @@ class ServedFraud(tf.Module):
         """Outputs of `explain`, batch first."""
         numbers = self._numbers(features)  # (batch, features)
         batch, reasons, width = tf.shape(numbers)[0], len(REASONS), len(ORDER_FEATURES)
-        without = tf.where(self._hides[None], self.fraud.usual[None, None], numbers[:, None])  # (batch, reasons, features)
+        without = tf.where(self._hides[None], self.usual[None, None], numbers[:, None])  # (batch, reasons, features)
         log_odds = self._log_odds(numbers)
         effects = log_odds[:, None] - tf.reshape(self._log_odds(tf.reshape(without, [-1, width])), [batch, reasons])
         largest = tf.math.top_k(effects, SHOWN_REASONS)

@@ -17,6 +17,7 @@ from serving.model_client import DeadlineExceeded
 from settings import get_settings
 from tests.serving.fakes import FakeFront
 from tests.serving.web_client import caller, furnish, put, shop
+from training.signatures import SERVED_MODELS
 
 V1 = {
     "/v1/users/ann/portrait": "read:portrait",
@@ -237,9 +238,7 @@ def test_metrics_count_by_template_and_hold_no_id(client: TestClient) -> None:
 def test_ready_says_what_is_missing_and_names_nobody(client: TestClient, front: FakeFront, monkeypatch: pytest.MonkeyPatch) -> None:
     ready = client.get("/readyz")
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
-    assert ready.json()["checks"] == {"features": "ok", "online store": "ok"} | {
-        f"model {name}": "version 3" for name in ("recommender", "portrait", "uplift")
-    }
+    assert ready.json()["checks"] == {"features": "ok", "online store": "ok"} | {f"model {name}": "version 3" for name in SERVED_MODELS}
     monkeypatch.setattr(front, "user_row", lambda service, user: 1 / 0)
     away = client.get("/readyz")
     assert (away.status_code, away.json()["checks"]["online store"]) == (503, "does not answer")
