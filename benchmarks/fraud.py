@@ -46,7 +46,7 @@ def main() -> None:
     asked = "/".join(f"{one['counts']['frauds_asked']} of {one['counts']['orders_asked']:,}" for one in results)
     head = (
         f"`python -m benchmarks.fraud`, {where['date']}, {where['machine']}. Simulated shops of {USERS:,} customers, seeds "
-        f"{', '.join(map(str, SEEDS))}: {taught} reported frauds taught, {asked} orders asked are frauds. Means over the shops, each shop's "
+        f"{', '.join(map(str, SEEDS))}: {taught} reported frauds taught, {asked} orders asked are frauds. Means, each shop's "
         f"own figure in brackets; a team of {counts['reviews_a_day']} reviews a day. Denials are ordinary orders by construction: nobody "
         f"can find them. {time.process_time() - started:.0f} CPU seconds in all."
     )
@@ -90,7 +90,7 @@ def main() -> None:
             "| --- |" + " --- |" * 4,
         ),
         *(*ranked, ""),
-        "| found by the day's reviews | of rings' orders | of stolen accounts' | of denials | groups found | hours to the first | frauds before |",
+        "| found by the day's reviews | rings | stolen accounts | denials | groups found | hours to the first | frauds before |",
         *("| --- |" + " --- |" * 6, *kinds, ""),
         *("| money (training/fraud.toml) | |", "| --- | --- |", *money, "", *delays, ""),
     ]

@@ -1,6 +1,6 @@
 {% set spans = {'1h': '1 hour', '24h': '24 hours', '7d': '7 days'} %}
 
--- Frames by time over one sort of each instrument's rows: the cost grows with the orders times their logarithm, however hot an instrument is.
+-- Frames by time over one sort of each instrument's rows: the cost grows with the orders times their logarithm, however hot one is.
 -- Every frame ends before the order itself; a chargeback stands just before the midnight at which it is known, so that midnight counts it.
 with
 

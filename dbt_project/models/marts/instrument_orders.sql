@@ -1,5 +1,5 @@
--- A row stands at every midnight at which an order or a chargeback of the instrument became known, and holds nothing that was not. An order is
--- laid on each of the midnights of the 7 days after it and found there by equality, so the cost grows with the orders, not with their pairs.
+-- A row stands at every midnight at which an order or a chargeback of the instrument became known, and holds nothing that was not. An order
+-- is laid on each of the midnights of the 7 days after it and found there by equality, so the cost grows with the orders, not their pairs.
 with
 
 orders as (

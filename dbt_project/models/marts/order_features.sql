@@ -18,12 +18,10 @@ histories as (
         {% for kind in order_instruments() %}
             {% for name in counted %}
                 cast(max(case when kind = '{{ kind }}' then {{ name }} end) as double precision) as {{ kind }}_{{ name }},
-            {% endfor -%}
-            {% if kind != 'user' %}
-                cast(
-                    max(case when kind = '{{ kind }}' then least(accounts_total, {{ most_accounts() }}) end) as double precision
-                ) as {{ kind }}_accounts,
-            {% endif -%}
+            {% endfor %}
+            cast(
+                max(case when kind = '{{ kind }}' then least(accounts_total, {{ most_accounts() }}) end) as double precision
+            ) as {{ kind }}_accounts,
         {% endfor -%}
         max(case when kind = 'user' and orders_total > 0 then amount_total / orders_total end) as user_amount_mean
     from {{ ref('int_order_histories') }}
@@ -48,11 +46,11 @@ final as (
         {% for kind in order_instruments() %}
             {% for name in counted %}
                 histories.{{ kind }}_{{ name }},
-            {% endfor -%}
-            {% if kind != 'user' %}
-                histories.{{ kind }}_accounts{{ ',' if not loop.last }}
-            {% endif -%}
+            {% endfor %}
         {% endfor -%}
+        histories.payment_accounts,
+        histories.device_accounts,
+        histories.address_accounts
     from orders
     left join histories on orders.order_id = histories.order_id
     left join users on orders.user_id = users.user_id
