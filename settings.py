@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     )
     signing_key_file: str = Field("", description="private key that signs published models; empty: the house's own, made once")
     gate_rules: str = Field("", description="TOML file with the rules of the models' gate; empty: training/gate.toml")
+    fraud_costs: str = Field("", description="TOML file with what decisions about orders cost; empty: training/fraud.toml")
     recommend_rules: str = Field("", description="TOML file with the rules of recommendation; empty: serving/recommend.toml")
     credit_policy: str = Field("", description="TOML file with the credit policy: thresholds, points, reasons; empty: training/credit.toml")
     release_rules: str = Field("", description="TOML file with the rules of a release; empty: serving/release.toml")

@@ -125,9 +125,10 @@ def services() -> dict[str, dict[str, tuple[str, ...]]]:
     """Every feature service: `{service: {view: features}}`.
 
     A model version's service holds what that version may read: the history alone for the recommender, and every numeric user feature beside
-    it for the heads. An application for credit brings its own columns; what people do in the shop is read for credit through
-    `risk_consented_v1` alone, a view that has it only of those who agreed. `user_v1` and `item_v1` are everything else that the records say
-    of a user and of an item; `portraits_v1` is what a model said of a user at the newest daily scoring, which no model reads.
+    it for the heads; `fraud_v1` what is known of an order's instruments. An application for credit brings its own columns; what people do in
+    the shop is read for credit through `risk_consented_v1` alone, a view that has it only of those who agreed. `user_v1` and `item_v1` are
+    everything else that the records say of a user and of an item; `portraits_v1` is what a model said of a user at the newest daily scoring,
+    which no model reads.
     """
     everything = {name: tuple(column.name for column in view.features) for name, view in views().items()}
     numeric = tuple(column.name for column in views()["user_features"].features if column.kind in ("int", "float"))
@@ -140,6 +141,7 @@ def services() -> dict[str, dict[str, tuple[str, ...]]]:
         "user_v1": {
             name: features for name, features in everything.items() if views()[name].entity == "user" and name not in (PORTRAITS, BEHAVIOUR)
         },
+        "fraud_v1": {"instrument_orders": everything["instrument_orders"]},
         "portraits_v1": {PORTRAITS: everything[PORTRAITS]},
         "item_v1": {name: features for name, features in everything.items() if views()[name].entity == "item"},
     }
@@ -153,5 +155,5 @@ def service(name: str) -> dict[str, tuple[str, ...]]:
 
 
 def service_entity(name: str) -> str:
-    """The entity (`user` or `item`) whose ids a service is read by."""
+    """The entity (`user`, `item` or `instrument`) whose ids a service is read by."""
     return str(views()[next(iter(service(name)))].entity)

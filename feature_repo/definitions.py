@@ -49,7 +49,8 @@ def _view(mart: Mart, entity: Entity) -> FeatureView:
 
 def feast_objects() -> list[FeastObject]:
     """Entities, views and services over the published Parquet of the current settings."""
-    entities = {name: Entity(name=name, join_keys=[f"{name}_id"], value_type=ValueType.STRING) for name in ("user", "item")}
+    names = dict.fromkeys(str(view.entity) for view in views().values())
+    entities = {name: Entity(name=name, join_keys=[f"{name}_id"], value_type=ValueType.STRING) for name in names}
     feature_views = {name: _view(mart, entities[str(mart.entity)]) for name, mart in views().items()}
     feature_services = [
         FeatureService(name=name, features=[feature_views[view][list(features)] for view, features in chosen.items()])

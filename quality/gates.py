@@ -36,6 +36,7 @@ _NEW_EVENTS = """
 select 1 from landing.events where user_id is not null and ds >= date '{start}' and ds < date '{end}'
 and event_id not in (select event_id from landing.events where ds < date '{start}')
 """
+_INSTRUMENTS = "select * from landing.orders where coalesce(user_id, payment_id, device_id, address_id) is not null"
 #: What must make rows in a mart: `(landing tables, the rows in SQL)`. An empty mart is skipped only where there are none.
 _MART_NEEDS = {
     "user_features": (("events",), _KNOWN_USERS),
@@ -56,6 +57,9 @@ _MART_NEEDS = {
     "credit_outcomes": (("credit_applications",), "select * from landing.credit_applications"),
     "category_days": (("events",), "select * from landing.events"),
     "decision_outcomes": (("decisions",), "select * from landing.decisions"),
+    "order_features": (("orders",), "select * from landing.orders"),
+    "order_labels": (("orders",), "select * from landing.orders"),
+    "instrument_orders": (("orders",), _INSTRUMENTS),
 }
 
 

@@ -19,7 +19,7 @@ from serving import events
 from serving.decisions import decision_log
 from serving.decisions_recent import RecentDecisions
 from serving.errors import ConsumerError
-from serving.http import credit, operations, similar_items, v1
+from serving.http import credit, operations, reviews_route, risk_orders, similar_items, v1
 from serving.http.access import Gate
 from serving.http.decisions_route import FindDecisions, decisions_router
 from serving.http.envelope import MAX_BODY, Envelope
@@ -30,7 +30,7 @@ from serving.model_client import ModelError
 from serving.rate_limit import RateLimiter
 from serving.release import Releases, Shown
 from serving.shop_front import front
-from serving.web import customer, doors, feast_door, files, house_pages
+from serving.web import customer, doors, feast_door, files, house_pages, reviews
 from serving.web.house_pages import RollBack, decisions_page_router, releases_router
 from serving.web.render import page
 from serving.web.session import LoginNeeded
@@ -61,9 +61,12 @@ def create_app(
         v1.router,
         similar_items.router,
         credit.router,
+        risk_orders.router,
+        reviews_route.router,
         decisions_router(decisions),
         customer.router,
         house_pages.router,
+        reviews.router,
         releases_router(roll_back),
         decisions_page_router(decisions, recent),
         doors.router,

@@ -4,7 +4,9 @@ ConsumerError
 ├── UnknownUser      nobody of that id in the feature store
 ├── UnknownItem      no item of that id in the shop
 ├── NotServed        the shop lacks what a model needs, or the model server does not answer
-└── BadRequest       a parameter breaks its rule
+├── BadRequest       a parameter breaks its rule
+├── UnknownReview    no decision of that id waits for a person
+└── AlreadyReviewed  a person has decided otherwise before
 """
 
 
@@ -38,3 +40,11 @@ class NotServed(ConsumerError):
 
 class BadRequest(ConsumerError):
     """A parameter breaks its rule."""
+
+
+class UnknownReview(ConsumerError):
+    """No decision of that id waits for a person."""
+
+
+class AlreadyReviewed(ConsumerError):
+    """A person has decided otherwise before."""

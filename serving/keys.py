@@ -26,7 +26,7 @@ SCOPES = {
     "read:offers": "what each offer would change for a user",
     "write:events": "hand in live events",
     "plan:campaigns": "plan who gets which offer",
-    "risk": "decide about credit and orders",
+    "risk": "decide about credit and orders, and review what waits for a person",
     "read:decisions": "what was decided, and why",
     "read:operations": "metrics, gates, quarantine and model releases",
     "admin": "everything, and taking a model back",

@@ -1,6 +1,6 @@
 """Recorded requests for a release: the golden ones of both versions, and what users of the newest published day would ask."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from serving.model_client import ModelClient
 from serving.model_inputs import history_inputs, user_inputs
 from serving.release_compare import Request
 from settings import Settings
-from training.signatures import RECOMMENDER, RISK, SERVED_MODELS, UPLIFT
+from training.signatures import FRAUD, ORDER_FEATURES, RECOMMENDER, RISK, SERVED_MODELS, UPLIFT
 
 USERS = 200
 WANTED = 10
@@ -21,7 +21,21 @@ def recorded(model: str, versions: list[int], client: ModelClient, settings: Set
     """Golden requests first, then one for each of USERS users, evenly spaced among those known; no more where none is published, nor of
     the risk model, which is asked about applications and not about users."""
     requests: list[Request] = [golden.read(settings.models_dir / model / str(version)).inputs for version in versions]
+    if model == FRAUD.name:
+        return requests + _of_orders()
     return requests + (_of_users(model, versions[0], client) if model in SERVED_MODELS and model != RISK.name else [])
+
+
+def _of_orders() -> list[Request]:
+    """The newest published orders, one a request."""
+    from feature_repo.frames import read_mart
+
+    days = sorted(path.name.removeprefix("day=") for path in mart_dir("order_features").glob("day=*"))
+    if not days:
+        return []
+    orders = read_mart("order_features", start=date.fromisoformat(days[-min(7, len(days))])).sort_values(["placed_at", "order_id"])
+    rows = orders[list(ORDER_FEATURES)].tail(USERS).to_numpy(np.float32)
+    return [{name: row[place : place + 1] for place, name in enumerate(ORDER_FEATURES)} for row in rows]
 
 
 def _of_users(model: str, version: int, client: ModelClient) -> list[Request]:

@@ -51,6 +51,14 @@ class Source:
     carries: tuple[str, ...] = ()
 
 
+def is_simulated(landing_dir: Path) -> bool:
+    """Whether the newest delivery is the simulated shop's: its people, orders and frauds are made up."""
+    try:
+        return Delivery.read(landing_dir).source == "shop"
+    except DataNotFound:
+        return False
+
+
 @dataclass(frozen=True)
 class TableDelivery:
     """What one table got: rows, and the first and last day (both included)."""

@@ -41,19 +41,20 @@ def certain_from(probabilities: np.ndarray, truth: np.ndarray, precision: float)
     return float(best[order[enough[-1]]]) if len(enough) else 1.1
 
 
-def platt(logits: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+def platt(logits: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:
     """Slope and shift of least log-loss for `sigmoid(slope * logit + shift)` (Platt 1999, with his smoothed targets); (1, 0) for one class.
 
-    Both arguments have shape `(rows,)`; truth is 0 or 1.
+    All arguments have shape `(rows,)`; truth is 0 or 1, and every row weighs 1 where no weights are given.
     """
-    positives, negatives = float((truth == 1).sum()), float((truth == 0).sum())
+    weights = np.ones(len(truth)) if weights is None else weights
+    positives, negatives = float(weights[truth == 1].sum()), float(weights[truth == 0].sum())
     if not positives or not negatives:
         return 1.0, 0.0
     smooth = np.where(truth == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
 
     def loss(parameters: np.ndarray) -> float:
         scaled = parameters[0] * logits + parameters[1]
-        return float(np.mean(np.logaddexp(0, scaled) - smooth * scaled))
+        return float(np.average(np.logaddexp(0, scaled) - smooth * scaled, weights=weights))
 
     slope, shift = minimize(loss, x0=np.array([1.0, 0.0]), method="BFGS").x
     return (float(slope), float(shift)) if slope > 0 else (0.0, float(np.log(positives + 1) - np.log(negatives + 1)))

@@ -105,6 +105,14 @@ def evaluate_spend(
     _write(measure(source=source, data=data, days=days, lifetimes=lifetimes, seed=seed, epochs=epochs, log=_log), out)
 
 
+@evaluate.command("fraud")
+def evaluate_fraud(source: SourceName, data: Data = None, seed: Seed = 7, epochs: Epochs = None, out: Out = None) -> None:
+    """How well fraudulent orders are found before anybody reports them, at the review team's daily capacity."""
+    from training.evaluate import evaluate_fraud as measure
+
+    _write(measure(source=source, data=data, seed=seed, epochs=epochs, log=_log), out)
+
+
 @evaluate.command("uplift")
 def evaluate_uplift(
     source: SourceName,

@@ -4,6 +4,7 @@ Each function delivers the source into a temporary landing folder, trains, measu
 Hyper-parameters are the configs' own defaults, what a training run would use, unless an argument says otherwise. Light to import.
 """
 
+from training.evaluate_fraud import evaluate_fraud
 from training.evaluate_intent import evaluate_intent
 from training.evaluate_recommender import evaluate_recommender
 from training.evaluate_risk import evaluate_risk
@@ -14,6 +15,7 @@ from training.evaluation import CannotEvaluate
 
 __all__ = [
     "CannotEvaluate",
+    "evaluate_fraud",
     "evaluate_intent",
     "evaluate_recommender",
     "evaluate_risk",

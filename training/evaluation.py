@@ -30,14 +30,17 @@ class CannotEvaluate(ValueError):
     exit_code = 2  # wrong use
 
 
-def landing_tables(source: str, data: Path | str | None, seed: int, names: tuple[str, ...]) -> "dict[str, pa.Table]":
-    """The named tables that the source carries, by way of a landing folder that is gone afterwards."""
+def landing_tables(
+    source: str, data: Path | str | None, seed: int, names: tuple[str, ...], shop: Mapping[str, Any] | None = None
+) -> "dict[str, pa.Table]":
+    """The named tables that the source carries, by way of a landing folder that is gone afterwards; `shop` are options of the simulated
+    shop."""
     from sources.files import read_table
     from sources.registry import deliver
 
     with tempfile.TemporaryDirectory(prefix="portrait-evaluate-") as folder:
         landing = Path(folder) / "landing"
-        clean = {"dirt": 0} if source == "shop" else {}  # nothing here stands between the files and the models
+        clean = {"dirt": 0, **(shop or {})} if source == "shop" else {}  # nothing here stands between the files and the models
         delivery = deliver(source, data, landing, seed=seed, options=clean)
         return {name: read_table(landing, name) for name in names if name in delivery.tables}
 

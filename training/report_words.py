@@ -10,6 +10,7 @@ PURPOSE = {
     "recommender": "This model suggests to every customer the items they are likely to want next.",
     "portrait": "This model says of every customer who they probably are, what interests them, and how likely they are to buy or leave.",
     "risk": "This model says how likely an application for credit is not to be paid back, and why.",
+    "fraud": "This model says of every order how likely it is to be charged back as fraud, so that people look at those that are worth it.",
     "uplift": "This model finds the customers whom an offer would move, and those whom it would leave cold or put off.",
 }
 
@@ -35,6 +36,7 @@ BASELINES = {
     "base rate": "giving everybody the average chance",
     "random": "drawing lots",
     "amount alone": "the larger the amount, the likelier the default",
+    "velocity rules": "counting how many of a dozen hand-made rules an order breaks",
 }
 
 #: What a metric means; the longest name that a metric ends with counts.
@@ -50,6 +52,11 @@ MEANINGS = {
     "ece": "how far probabilities are from frequencies on average; lower is better",
     "uplift@30%": "what an offer adds to the chance of the outcome, among the 30 % ranked first",
     "qini": "how well those whom an offer moves stand first; 0 is chance",
+    "average precision": "how many of those ranked first are frauds, averaged over all places at which one is found; 1 is a perfect order",
+    "precision at capacity": "share of frauds among the orders that the review team can look at in a day, those ranked first",
+    "recall at capacity": "share of all frauds that the team would see so",
+    "best precision": "the share of frauds that the team would see if it knew every fraud: days with few frauds have no more",
+    "cost a hundred orders": "what a hundred orders cost by the verdicts, frauds missed, customers refused and reviews together",
     "auuc": "much the same from another curve; 0 is chance",
 }
 
@@ -77,7 +84,8 @@ def summary(
     `metrics.confusion` by trait.
     """
     own, base = next(iter(metrics.values()), {}), metrics.get(baseline, {})
-    told = {"recommender": _recommended, "portrait": _portrayed, "uplift": _moved, "risk": _lent}[model](own, base, rows, confusions or {})
+    tell = {"recommender": _recommended, "portrait": _portrayed, "uplift": _moved, "risk": _lent, "fraud": _flagged}[model]
+    told = tell(own, base, rows, confusions or {})
     return [
         PURPOSE[model],
         *told,
@@ -127,6 +135,14 @@ def _lent(own: Mapping[str, float], base: Mapping[str, float], rows: int, _: obj
         return []
     of = f"{rows:,} applications were asked about. Of two, one of which was not paid back, it gives that one the higher chance"
     return [f"{of} {_percent(own['auc'])} of the time; by the amount alone it would be {_percent(base['auc'])}."]
+
+
+def _flagged(own: Mapping[str, float], base: Mapping[str, float], rows: int, _: object) -> list[str]:
+    found, simple = own.get("recall at capacity", float("nan")), base.get("recall at capacity", float("nan"))
+    if not np.isfinite([found, simple]).all():
+        return []
+    of = f"{rows:,} orders of accounts that the model never saw were asked about. A review team that looks at those it ranks first each day"
+    return [f"{of} would see {_percent(found)} of the frauds; with the simple method {_percent(simple)}."]
 
 
 def _of_the_way(metric: str, baseline: str, ways: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 from settings import get_settings
 from training.credit_config import CreditConfig
 from training.encoder_config import EncoderConfig
+from training.fraud_config import FraudConfig
 from training.portrait_config import PortraitConfig
 from training.registry import circumstances
 from training.run_folder import Run, TrainingOptions, TrainingSkipped, TrainingWindow, conclude, content_hash, run_folder, skip
@@ -91,7 +92,7 @@ def train_model(
     from training.encoder import TrainedEncoder
 
     encoder: Any = TrainedEncoder.load(encoder_path / ENCODER) if (encoder_path / ENCODER).is_dir() else None
-    if encoder is None and name not in ("uplift", "risk"):
+    if encoder is None and name not in ("uplift", "risk", "fraud"):
         raise skip(name, window, f"`events` carry no encoder: {encoder_path.name} holds none")
     seed = options.chosen_seed
     config = _head_config(name, options)
@@ -123,6 +124,10 @@ def train_model(
             from training.run_credit import train_credit
 
             evidence = train_credit(config, window, seed, draft, provenance)
+        elif name == "fraud":
+            from training.run_fraud import train_fraud
+
+            evidence = train_fraud(config, window, seed, draft, provenance)
         else:
             from training.run_uplift import train_uplift
 
@@ -142,6 +147,8 @@ def _head_config(name: str, options: TrainingOptions) -> Any:
         return UpliftConfig(**({"epochs": options.epochs} if options.epochs else {}))
     if name == "risk":
         return CreditConfig(**({"epochs": options.epochs} if options.epochs else {}))
+    if name == "fraud":
+        return FraudConfig(**({"epochs": options.epochs} if options.epochs else {}))
     return None
 
 

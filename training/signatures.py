@@ -194,7 +194,37 @@ RISK = ServedModel(
     aliases=(SCORE,),
 )
 
-SERVED_MODELS: dict[str, ServedModel] = {model.name: model for model in (RECOMMENDER, PORTRAIT, UPLIFT, RISK)}
+#: Columns of the mart `order_features` that the fraud model reads, each an input of its own; NaN is unknown.
+ORDER_FEATURES = (
+    *("amount", "amount_over_mean", "account_age_days"),
+    *(
+        f"{kind}_{name}"
+        for kind in ("user", "payment", "device", "address")
+        for name in (
+            *("orders_1h", "orders_24h", "orders_7d", "amount_1h", "amount_24h", "amount_7d", "orders_total", "chargebacks_total"),
+            *(("accounts",) if kind != "user" else ()),
+        )
+    ),
+)
+
+_ORDER = tuple(Tensor(name, "float32", ("batch",), f"order_features.{name}") for name in ORDER_FEATURES)
+_CHANCE = Tensor("probability", "float32", ("batch",), "calibrated probability that the order is fraud and will be charged back")
+
+FRAUD = ServedModel(
+    "fraud",
+    "fraud_v1",
+    _ORDER,
+    (_CHANCE,),
+    "How likely an order is to be charged back as fraud.",
+    _ORDER,
+    (
+        _CHANCE,
+        Tensor("reason_codes", "string", ("batch", "reasons"), "what raises it most, by falling effect; '' for none"),
+        Tensor("reason_effects", "float32", ("batch", "reasons"), "what its log-odds fall by where that is as in a usual order"),
+    ),
+)
+
+SERVED_MODELS: dict[str, ServedModel] = {model.name: model for model in (RECOMMENDER, PORTRAIT, UPLIFT, RISK, FRAUD)}
 
 #: Every SavedModel folder carries these beside `saved_model.pb`.
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"  # TensorFlow Serving's own warm-up records

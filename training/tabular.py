@@ -34,6 +34,7 @@ class TabularConfig:
     epochs: int = 100
     patience: int = 10
     parts: int = 5  # networks, each stopped on another part of the rows
+    is_compiled: bool = True  # by XLA, which costs seconds a network and pays from some ten thousand rows on
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -171,11 +172,15 @@ def fit_tabular(
     config: TabularConfig,
     seed: int,
     log: Callable[[str], None] | None = None,
+    part_of: np.ndarray | None = None,
 ) -> Tabular:
-    """Networks for class numbers `truth` `(rows,)`, each fitted without one of `config.parts` parts and kept at its best log-loss there."""
+    """Networks for class numbers `truth` `(rows,)`, each fitted without one of `config.parts` parts and kept at its best log-loss there.
+
+    `part_of` `(rows,)` says which part a row is in, where rows that belong together must not be told apart; else rows are drawn by seed.
+    """
     classes = int(truth.max()) + 1
     sizes = [int(column.max(initial=0)) + 1 for column in categories.T]
-    part_of = folds_of(truth, config.parts, seed)
+    part_of = folds_of(truth, config.parts, seed) if part_of is None else part_of
     networks = []
     for part in range(config.parts):
         keras.utils.set_random_seed(seed + part)
@@ -184,7 +189,7 @@ def fit_tabular(
         network.compile(
             optimizer=keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay),
             loss=MeanMemberLoss(),
-            jit_compile=True,
+            jit_compile=config.is_compiled,
             steps_per_execution=8,
         )
         stop = _BestLoss(numbers[held], categories[held], truth[held], config.patience)

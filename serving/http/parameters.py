@@ -3,11 +3,12 @@
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Query
+from fastapi import Depends, Path, Query, Request
 from pydantic import BeforeValidator, WithJsonSchema
 
 from serving.http.problems import ProblemError
 from serving.shop_front import MAX_LIST
+from serving.web.texts import Texts, language_of
 
 
 def as_naive_utc(given: Any) -> Any:
@@ -43,6 +44,14 @@ AsOf = Annotated[
 Reasons = Annotated[bool, Query(description="name the past events behind each item")]
 Debug = Annotated[bool, Query(description="show every stage: candidates, scores, and what which rule took out")]
 Day = Annotated[date, BeforeValidator(as_day), WithJsonSchema({"type": "string", "format": "date"}), Query()]
+
+
+def _texts(request: Request) -> Texts:
+    return Texts(language_of(request))
+
+
+#: Words in the language that the caller accepts.
+Language = Annotated[Texts, Depends(_texts)]
 
 
 def check_window(since: date, until: date) -> None:

@@ -26,6 +26,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "unknown-decision": (404, "No decision of that id is known"),
     "not-found": (404, "There is no such page"),
     "release-refused": (409, "The release cannot be changed so"),
+    "already-reviewed": (409, "A person has decided otherwise"),
     "still-answering": (409, "The first request of this key is not answered yet"),
     "method-not-allowed": (405, "That method is not for this address"),
     "too-large": (413, "The request is too large"),
@@ -81,6 +82,7 @@ class ProblemError(Exception):
 
 #: By the name of the consumers' error (`serving/errors.py`).
 _CONSUMER = {"UnknownUser": "unknown-user", "UnknownItem": "unknown-item", "NotServed": "not-served", "BadRequest": "bad-request"}
+_CONSUMER |= {"UnknownReview": "unknown-decision", "AlreadyReviewed": "already-reviewed"}
 _HTTP = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 400: "bad-request"}
 
 

@@ -24,6 +24,9 @@ KEYS = {
     "credit_outcomes": ("application_id",),
     "category_days": ("day_at", "top_category"),
     "decision_outcomes": ("decision_id",),
+    "order_features": ("order_id",),
+    "order_labels": ("order_id",),
+    "instrument_orders": ("instrument_id", "features_at", "created_at"),
 }
 Mart = dict[tuple, Row]
 

@@ -58,6 +58,34 @@ def decision(decision_id: str, user_id: str | None, subject: str, at: str, **mor
     } | more
 
 
+def _orders_at_random(seed: int) -> Deliveries:
+    """Orders of few accounts by few instruments, some late, at the same moment, or delivered again otherwise; a third are charged back."""
+    draw = random.Random(seed)
+    deliveries: Deliveries = defaultdict(lambda: defaultdict(list))
+    last = (LAST - FIRST).days
+    for number in range(140):
+        placed, moment = draw.randrange(last), draw.choice(("00:00:00", "09:00:00", "09:40:00", "09:40:00", "23:59:59"))
+        row: Row = {"order_id": f"w{number:03}", "placed_at": datetime.fromisoformat(f"{FIRST + timedelta(days=placed)} {moment}")}
+        row |= {"user_id": draw.choice(("u0", "u1", "r0", "r1", "r2", None)), "amount": draw.choice((5.0, 7.25, 300.0, None))}
+        row |= {
+            name: draw.choice((f"{name[0]}0", f"{name[0]}1", f"{name[0]}2", None)) for name in ("payment_id", "device_id", "address_id")
+        }
+        known = placed + draw.choice((0, 0, 0, 0, 2))
+        again = known + draw.randrange(1, 4)
+        for ds, change in ((known, {}), (again, {"amount": 1.0, "device_id": "d9"} if draw.random() < 0.2 else None)):
+            if change is not None and ds <= last:
+                deliveries[FIRST + timedelta(days=ds)]["orders"].append(row | change)
+        reported = placed + draw.randrange(3, 14)
+        if draw.random() < 0.35:
+            report = {"order_id": row["order_id"], "reported_at": datetime.fromisoformat(f"{FIRST + timedelta(days=reported)} 12:00")}
+            for ds in dict.fromkeys((reported, reported + draw.choice((0, 0, 3)))):
+                if ds <= last:
+                    deliveries[FIRST + timedelta(days=ds)]["chargebacks"].append(
+                        report | {"reported_at": report["reported_at"] + timedelta(hours=ds - reported)}
+                    )
+    return deliveries
+
+
 def _by_hand() -> Deliveries:
     e2 = event("e2", "u1", "i2", "view", "01-01 10:10")
     return {
@@ -192,7 +220,7 @@ def _at_random(seed: int) -> Deliveries:
 
 def deliveries(seed: int = 7) -> Deliveries:
     merged: Deliveries = defaultdict(lambda: defaultdict(list))
-    for part in (_by_hand(), _at_random(seed)):
+    for part in (_by_hand(), _at_random(seed), _orders_at_random(seed)):
         for ds, tables in part.items():
             for table, rows in tables.items():
                 merged[ds][table] += rows

@@ -6,7 +6,7 @@ import pytest
 
 from feature_repo import contract
 from feature_repo.contract import HISTORY, mart, service, service_entity, views
-from training.signatures import SERVED_MODELS
+from training.signatures import ORDER_FEATURES, SERVED_MODELS
 
 
 def test_views_are_the_marts_with_an_entity_and_the_items_vectors() -> None:
@@ -18,6 +18,7 @@ def test_views_are_the_marts_with_an_entity_and_the_items_vectors() -> None:
         "credit_behaviour": ("user", "user_id"),
         "item_features": ("item", "item_id"),
         "item_vectors": ("item", "item_id"),
+        "instrument_orders": ("instrument", "instrument_id"),
     }
     assert [column.name for column in views()["user_sequences"].features][:3] == list(HISTORY)
 
@@ -36,9 +37,14 @@ def test_heads_read_the_history_and_every_numeric_user_feature() -> None:
 
 def test_every_served_model_finds_its_inputs_in_its_service() -> None:
     asked_only = {"as_of_us", "exclude_item_ids", "k", "amount"}
-    for model in SERVED_MODELS.values():
+    for model in (model for model in SERVED_MODELS.values() if model.name != "fraud"):
         offered = {feature for features in service(model.feature_service).values() for feature in features}
         assert {tensor.name for tensor in model.inputs} - asked_only <= offered, model.name
+
+
+def test_the_fraud_model_takes_every_number_of_an_order_and_its_service_has_what_they_are_counted_from() -> None:
+    assert list(ORDER_FEATURES) == [column.name for column in mart("order_features").columns if column.kind == "float"]
+    assert service("fraud_v1") == {"instrument_orders": tuple(column.name for column in mart("instrument_orders").features)}
 
 
 def test_the_page_gets_everything_there_is() -> None:
@@ -53,7 +59,7 @@ def test_the_page_gets_everything_there_is() -> None:
 
 
 def test_unknown_names_are_answered_with_the_known_ones() -> None:
-    with pytest.raises(KeyError, match=r"must be one of \['item_v1', .*\]. Received 'risk_v9'"):
+    with pytest.raises(KeyError, match=r"must be one of \['fraud_v1', .*\]. Received 'risk_v9'"):
         service("risk_v9")
     with pytest.raises(KeyError, match=r"A mart must be one of \['campaign_outcomes', .*Received 'orders'"):
         mart("orders")

@@ -202,9 +202,7 @@ def test_before_anything_is_published_the_first_page_says_what_to_run(house: Pat
     assert "No segments yet" in person.get("/segments").text
     assert "No gate has run yet" in person.get("/quality").text and "No load has counted" in person.get("/quality").text
     releases = person.get("/releases").text
-    assert releases.count("None published yet.") == len(SERVED_MODELS) and releases.count("No candidate was judged yet.") == len(
-        SERVED_MODELS
-    )
+    assert releases.count("None published yet.") == releases.count("No candidate was judged yet.") == len(SERVED_MODELS)
 
 
 def test_the_language_is_what_was_asked_else_chosen_else_accepted_else_english(front: FakeFront) -> None:

@@ -17,10 +17,14 @@ from typing import Any
 import pytest
 import uvicorn
 
+from feature_repo.order_features import AskedOrder
 from serving import keys
 from serving.api import create_app
+from serving.decisions import Decision, DecisionLog
 from serving.decisions_recent import recent
+from serving.fraud import asked_orders
 from serving.release_state import Release, write
+from serving.reviews import review_queue
 from settings import get_settings
 from tests.serving.test_decisions_recent import WRITERS, rows, segment
 from tests.serving.web_client import day, furnish, put, shop
@@ -35,7 +39,7 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs
 
 PAGES = (
     *("/", "/?user=ann", "/?user=ann&as_of=2024-02-21", "/?user=nobody", "/segments", "/segments?name=buyers", "/releases", "/quality"),
-    *("/docs", "/decisions", "/decisions?user=nobody", "/decisions?id=l1", "/nothing"),
+    *("/docs", "/decisions", "/decisions?user=nobody", "/decisions?id=l1", "/nothing", "/reviews", "/reviews?kind=credit&done=refuse"),
 )
 SCREENS = {"phone": {"width": 390, "height": 844}, "desktop": {"width": 1280, "height": 900}}
 
@@ -51,6 +55,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     put(patch, shop())
     _judged(house)
     keys.make_secrets(get_settings())
+    _left_to_people()
     row: dict[str, Any] = dict.fromkeys(("score", "arm", "propensity"))
     row |= {"decision_id": "l1.1", "kind": "recommendation", "subject": "f", "model": "recommender", "model_version": "3", "user_id": "ann"}
     row |= {"decided_at": day("03-01"), "features_at": day("02-20"), "rank": 1, "reason": "because you bought b"}
@@ -72,6 +77,21 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     thread.join(10)
     patch.undo()
     get_settings.cache_clear()
+
+
+def _left_to_people() -> None:
+    """Three orders and an application that wait, and one order that somebody has refused."""
+    settings, codes = get_settings(), ["shared_device", "device_velocity", "new_account", "unusual_amount"]
+    log = DecisionLog(settings.landing_dir / "decisions", is_wall_clock=False)
+    at = day("03-01")
+    for number, (user, chance, amount) in enumerate((("ann", 0.31, 249.0), ("bob", 0.12, 999.0), (None, 0.44, 80.0), ("ann", 0.7, 60.0))):
+        order = AskedOrder(f"o0000010{number}", at, amount, user, device_id="d1")
+        asked_orders(settings).add(order)
+        log.log([Decision(user, "order", order.order_id, "fraud", "3", at, 1, chance, 1.0, "review", json.dumps(codes[number:]))], at)
+    log.log([Decision("bob", "credit", "a00000017", "risk", "2", at, 1, 0.24, 1.0, "review", json.dumps(["high_debt"]))], at)
+    log.close()
+    decided = next(one for one in review_queue().all() if one.subject == "o00000103")
+    review_queue().decide(decided.decision_id, "refuse", "three accounts by one device", "reviews desk", at)
 
 
 def _judged(house: Path) -> None:
@@ -218,4 +238,20 @@ def test_decisions_are_filtered_and_leafed_through_by_keyboard(browser: Any, add
     tab.locator("tbody a").first.click()
     tab.wait_for_url("**/decisions?id=*")
     assert "because you bought b" in tab.locator("main").inner_text()
+    tab.context.close()
+
+
+def test_a_review_is_decided_by_keyboard_alone(browser: Any, address: str) -> None:
+    tab = opened(browser, address)
+    tab.goto(f"{address}/reviews?kind=order")
+    waiting = tab.locator(".review").count()
+    tab.locator("#note-1").focus()
+    tab.keyboard.type("looks like a household")
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.textContent") == "Approve"
+    tab.keyboard.press("Enter")
+    tab.wait_for_url("**/reviews?done=approve&kind=order")
+    assert tab.locator("[role=status]").inner_text() == "Approved. The verdict is logged."
+    assert tab.locator(".review").count() == waiting - 1
+    assert "looks like a household" in tab.locator("main").inner_text()
     tab.context.close()
