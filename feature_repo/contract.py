@@ -125,10 +125,10 @@ def services() -> dict[str, dict[str, tuple[str, ...]]]:
     """Every feature service: `{service: {view: features}}`.
 
     A model version's service holds what that version may read: the history alone for the recommender, and every numeric user feature beside
-    it for the heads; `fraud_v1` what is known of an order's instruments. An application for credit brings its own columns; what people do in
-    the shop is read for credit through `risk_consented_v1` alone, a view that has it only of those who agreed. `user_v1` and `item_v1` are
-    everything else that the records say of a user and of an item; `portraits_v1` is what a model said of a user at the newest daily scoring,
-    which no model reads.
+    it for the heads; `fraud_v1` what is known of an order's instruments. An application for credit brings its own columns; what people do
+    in the shop is read for credit through `risk_consented_v1` alone, a view that has it only of those who agreed. `user_v1` and `item_v1`
+    are everything else that the records say of a user and of an item; `portraits_v1` is what a model said of a user at the newest daily
+    scoring, which no model reads.
     """
     everything = {name: tuple(column.name for column in view.features) for name, view in views().items()}
     numeric = tuple(column.name for column in views()["user_features"].features if column.kind in ("int", "float"))
