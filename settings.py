@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     gate_rules: str = Field("", description="TOML file with the rules of the models' gate; empty: training/gate.toml")
     recommend_rules: str = Field("", description="TOML file with the rules of recommendation; empty: serving/recommend.toml")
     release_rules: str = Field("", description="TOML file with the rules of a release; empty: serving/release.toml")
+    segment_rules: str = Field("", description="TOML file with segments by rules; empty: serving/segments.toml")
+    least_segment: int = Field(20, ge=1, description="a segment of fewer customers is never shown or handed out")
 
     @field_validator("home")
     @classmethod

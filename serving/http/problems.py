@@ -23,6 +23,8 @@ KINDS: dict[str, tuple[int, str]] = {
     "form-refused": (403, "The form did not come from this page"),
     "unknown-user": (404, "Nobody of that id is known"),
     "unknown-item": (404, "No item of that id is known"),
+    "unknown-segment": (404, "No segment of that name is shown"),
+    "unknown-campaign": (404, "No campaign of that name was approved"),
     "unknown-decision": (404, "No decision of that id is known"),
     "not-found": (404, "There is no such page"),
     "release-refused": (409, "The release cannot be changed so"),
@@ -77,7 +79,14 @@ class ProblemError(Exception):
 
 
 #: By the name of the consumers' error (`serving/errors.py`).
-_CONSUMER = {"UnknownUser": "unknown-user", "UnknownItem": "unknown-item", "NotServed": "not-served", "BadRequest": "bad-request"}
+_CONSUMER = {
+    "UnknownUser": "unknown-user",
+    "UnknownItem": "unknown-item",
+    "UnknownSegment": "unknown-segment",
+    "UnknownCampaign": "unknown-campaign",
+    "NotServed": "not-served",
+    "BadRequest": "bad-request",
+}
 _HTTP = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 400: "bad-request"}
 
 

@@ -1,20 +1,18 @@
-"""Pages about the house: segments, model releases, data quality and quarantine, decisions."""
+"""Pages about the house: model releases, data quality and quarantine, decisions."""
 
 import json
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from quality.quarantine import stored_counts
-from serving.errors import ConsumerError
 from serving.http.decisions_route import FindDecisions, found
-from serving.http.problems import ProblemError, as_problem
+from serving.http.problems import ProblemError
 from serving.release import ReleaseRefused
 from serving.release_config import NotFollowed
 from serving.releases import releases
-from serving.segments import segments
 from serving.shop_front import front
 from serving.web.render import page
 from serving.web.session import checked_form, may
@@ -26,20 +24,6 @@ RollBack = Callable[[str], int]
 GATES = 40
 
 router = APIRouter(include_in_schema=False)
-
-
-@router.get("/segments", dependencies=[may("read:portrait")])
-def segments_page(request: Request, name: str = "") -> HTMLResponse:
-    """All segments, or one with its profile against everybody."""
-    values: dict[str, Any] = {"found": None, "segment": None, "problem": None, "name": name[:200]}
-    try:
-        values["found"] = segments(front().clock())
-    except ConsumerError as error:
-        values["problem"] = as_problem(error)
-    if values["found"] and name:
-        values["segment"] = next((one for one in values["found"].segments if one.name == name), None)
-    missing = name and values["found"] and not values["segment"]
-    return page(request, "segments.html", 404 if missing else 200, **values)
 
 
 @router.get("/quality", dependencies=[may("read:operations")])

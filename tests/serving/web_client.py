@@ -44,7 +44,9 @@ def shop() -> FakeFront:
 
 
 def put(monkeypatch: pytest.MonkeyPatch, front: FakeFront) -> FakeFront:
-    """Every consumer stands on this shop front."""
+    """Every consumer stands on this shop front, and segments of one customer are shown."""
+    monkeypatch.setenv("PORTRAIT_LEAST_SEGMENT", "1")
+    get_settings.cache_clear()
     create_app()  # all modules are loaded
     for name, module in list(sys.modules.items()):
         if name.startswith("serving.") and hasattr(module, "front"):

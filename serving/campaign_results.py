@@ -1,0 +1,97 @@
+"""What an approved campaign brought so far: its ledger, read from the plan and the assignments that were left in the house."""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from serving.campaign_files import CONTROL, assignments_file, folder, read_table
+from serving.errors import BadRequest, UnknownCampaign
+from serving.roi import ALPHA, Line, Terms
+from serving.roi_ledger import Snapshot, days_of, ledger
+from serving.roi_outcomes import LONGEST_WINDOW
+from serving.sequential import Interval
+from serving.shop_front import ShopFront, front
+
+#: Days in which what a user does counts for an offer, where the plan names no other.
+OUTCOME_DAYS = 14
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
+
+
+@dataclass(frozen=True)
+class CampaignResults:
+    """The newest snapshot up to `as_of`, and those of the days before it, oldest first.
+
+    All intervals of an offer together leave out the truth with a probability of at most `alpha`, over all offers and days.
+    """
+
+    name: str
+    as_of: datetime
+    outcome_days: int
+    alpha: float
+    days: tuple[Snapshot, ...]
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self.days[-1]
+
+    def as_text(self) -> str:
+        now = self.snapshot
+        state = "over" if now.is_over else "running"
+        return "\n".join([f"campaign {self.name}, as known at {now.as_of:%Y-%m-%d} ({state}):", *(_told(line) for line in now.lines)])
+
+
+def results(name: str, as_of: datetime | None = None, *, shop: ShopFront | None = None) -> CampaignResults:
+    """The results as known at `as_of`, the newest there are where it is None.
+
+    Raises UnknownCampaign where nobody was assigned, BadRequest where `as_of` lies before the first day or after the house's clock.
+    """
+    shop = shop or front()
+    now = shop.clock()
+    if not NAME.fullmatch(name) or not assignments_file(shop.settings, name).exists():
+        raise UnknownCampaign(name)
+    if as_of and as_of > now:
+        raise BadRequest(f"`as_of` must be no later than what is loaded, {now:%Y-%m-%d}. Received {as_of:%Y-%m-%d}.")
+    assigned = read_table(assignments_file(shop.settings, name)).to_pandas()
+    terms = terms_of(folder(shop.settings, name), assigned)
+    until = as_of or now
+    if not days_of(assigned["assigned_at"], terms.days, until):
+        first = assigned["assigned_at"].min().normalize() + timedelta(days=1)
+        raise BadRequest(f"Results begin when the first day is over, {first:%Y-%m-%d}. Received {until:%Y-%m-%d}. Load that day, or wait.")
+    days = ledger(folder(shop.settings, name) / "ledger", name, assigned, terms, until)
+    return CampaignResults(name, until, terms.days, ALPHA, tuple(days))
+
+
+def terms_of(path: Path, assigned: pd.DataFrame) -> Terms:
+    """What the plan in this folder says of its offers. An offer's contact costs what the plan reckoned for each user who gets it."""
+    request = json.loads((path / "plan.json").read_text(encoding="utf-8"))["request"]
+    days = int(request.get("outcome_days", OUTCOME_DAYS))
+    if not 0 < days <= LONGEST_WINDOW:
+        raise BadRequest(f"`outcome_days` must be from 1 to {LONGEST_WINDOW}. Received {days}. Plan the campaign again.")
+    treated = assigned[assigned["arm"] != CONTROL]
+    planned = treated.groupby("arm")["planned_cost"].mean().to_dict()
+    plan = read_table(path / "plan.parquet").select(["offer", "expected_profit"]).to_pandas()
+    expected = plan.dropna(subset="offer").groupby("offer")["expected_profit"].sum().to_dict()
+    offers = {offer["name"]: offer for offer in _offers(request)}
+    contact = {name: float(offers.get(name, {}).get("contact_cost", cost)) for name, cost in planned.items()}
+    redemption = {name: float(offer.get("redemption_cost", 0.0)) for name, offer in offers.items()}
+    return Terms(float(request["margin"]), days, contact, redemption, expected)
+
+
+def _offers(request: dict[str, Any]) -> list[dict[str, Any]]:
+    return request.get("offers") or []
+
+
+def _told(line: Line) -> str:
+    cost = f"cost {line.cost:,.2f}"
+    sent = f"{line.sent:,} of {line.planned:,} sent against {line.holdout:,} held out"
+    profit = f"profit {_range(line.profit)} (planned {line.expected_profit:,.2f})" if line.profit else "too few users tell yet"
+    return f"  {line.offer}: {sent}; {cost}; {profit}; {line.action.replace('_', ' ')}"
+
+
+def _range(interval: Interval) -> str:
+    return f"{interval.mean:,.2f} ({interval.low:,.2f} to {interval.high:,.2f})"
