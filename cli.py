@@ -30,7 +30,8 @@ app = typer.Typer(
 )
 for command in (demo, up, down, status, doctor, sources, ingest, load, run, show, recommend, offers, changes, parity):
     app.command()(command)
-for name, group in {"evaluate": evaluate, "quarantine": quarantine, "quality": quality, "keys": keys, "release": release, "segments": segments}.items():
+groups = {"evaluate": evaluate, "quarantine": quarantine, "quality": quality, "keys": keys, "release": release, "segments": segments}
+for name, group in groups.items():
     app.add_typer(group, name=name)
 
 

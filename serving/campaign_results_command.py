@@ -10,7 +10,7 @@ from quality.commands import AsJson
 
 def results(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The campaign's name.")],
-    as_of: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="As known when this day began; the newest by default.")] = None,
+    as_of: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="As known when this day began; else the newest.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """What a campaign cost and brought beyond its holdout, and whether to go on; may be looked at daily."""

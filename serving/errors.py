@@ -49,7 +49,7 @@ class UnknownCampaign(ConsumerError):
     exit_code = 3
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"Results are those of a campaign that was approved. Received {name!r}, which has no assignments. Approve its plan.")
+        super().__init__(f"Results are those of a campaign that was approved. Received {name!r}, which was not. Approve its plan first.")
 
 
 class NotServed(ConsumerError):

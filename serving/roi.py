@@ -170,7 +170,7 @@ def decide_at(gross: Interval | None, cost: float, elapsed: float, worthwhile: f
 
 @dataclass(frozen=True)
 class _Arms:
-    """The users who are in by now: their places among all, which of them were treated, their strata and what they did before, `(in, ...)`."""
+    """The users who are in by now, `(in, ...)`: their places among all, who of them is treated, their strata, what they did before."""
 
     place: np.ndarray
     is_treated: np.ndarray
@@ -206,7 +206,9 @@ class _Arms:
 
 def _p_value(gross: Gain | None, cost: float, alpha: float) -> float | None:
     """Of the hypothesis that the offer earns just what it costs."""
-    return p_value((gross.per_user.mean - cost) / gross.standard_error, gross.information, alpha) if gross else None
+    if gross is None:
+        return None
+    return p_value((gross.per_user.mean - cost) / gross.standard_error, gross.information, alpha)
 
 
 def _elapsed(assigned_at: pd.Series, at: datetime, days: int) -> float:

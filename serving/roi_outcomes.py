@@ -4,7 +4,7 @@ Read from the published mart `user_daily`, so on whole days: a window begins wit
 is in it for offer and holdout alike.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 
 import pandas as pd
 
@@ -41,7 +41,8 @@ def _counted(assigned: pd.DataFrame, days_meant: str, newest: str, known_at: dat
     )
     query = f"""
         with asked as (
-            select *, first_at + to_days({int(days)}) as until_at, date_diff('day', date '1970-01-01', first_at::date) as first_day from asked_users
+            select *, first_at + to_days({int(days)}) as until_at, date_diff('day', date '1970-01-01', first_at::date) as first_day
+            from asked_users
         ),
         newest as (
             select row_number, first_day, daily.*
@@ -62,8 +63,7 @@ def _counted(assigned: pd.DataFrame, days_meant: str, newest: str, known_at: dat
         select {", ".join(f"coalesce({kind}, 0)::double as {kind}" for kind in _KINDS)}
         from asked left join counted using (row_number) order by row_number
     """
-    today = None if known_at is None else (known_at - datetime(1970, 1, 1)).days
-    parameters = {"known_at": known_at} | ({"today": today} if known_at else {})
+    parameters = {"known_at": known_at} | ({"today": (known_at.date() - date(1970, 1, 1)).days} if known_at else {})
     with connect() as connection:
         connection.register("asked_users", asked)
         return connection.sql(query, params=parameters).df().set_index(assigned.index)

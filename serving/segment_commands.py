@@ -81,9 +81,12 @@ def card(name: Annotated[str, typer.Argument(metavar="NAME")], as_of: AsOf = Non
     for trait, shares in one.traits.items():
         typer.echo(f"{trait}: " + ", ".join(f"{value} {share:.0%} (all {overall:.0%})" for value, (share, overall) in shares.items()))
     if one.interests:
-        typer.echo("interests: " + ", ".join(f"{name} {share:.0%} (all {overall:.0%})" for name, (share, overall) in one.interests.items()))
+        told = (f"{interest} {share:.0%} (all {overall:.0%})" for interest, (share, overall) in one.interests.items())
+        typer.echo("interests: " + ", ".join(told))
     if offer := one.best_offer:
-        typer.echo(f"best offer: {offer.offer}, {offer.expected_profit:+.2f} on each of {offer.users:,} customers (plan of {offer.campaign})")
+        typer.echo(
+            f"best offer: {offer.offer}, {offer.expected_profit:+.2f} on each of {offer.users:,} customers (plan of {offer.campaign})"
+        )
 
 
 @segments.command()
@@ -111,7 +114,7 @@ def lookalike(
     if (segment is None) == (seeds is None):
         raise typer.BadParameter("Lookalikes need either --segment or --seeds. Received both or neither.")
     when = _when(as_of)
-    given = [line.strip() for line in seeds.read_text(encoding="utf-8").splitlines() if line.strip()] if seeds else members_of(when, segment or "")
+    given = seeds.read_text(encoding="utf-8").split() if seeds else members_of(when, segment or "")
     found = lookalikes(given, k, when, method.value)
     write_members(out, "lookalike", when, {segment or (seeds.stem if seeds else ""): list(found.users)})
     typer.echo(f"{found.as_text()}: {out}")

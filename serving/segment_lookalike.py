@@ -107,7 +107,7 @@ def _scores(method: Method, rows: np.ndarray, is_seed: np.ndarray, is_other: np.
         from sklearn.linear_model import LogisticRegression
 
         taught = is_seed | is_other
-        model = LogisticRegression(C=0.1, max_iter=500, class_weight="balanced").fit(rows[taught], is_seed[taught])
+        model = LogisticRegression(C=0.1, solver="newton-cholesky", class_weight="balanced").fit(rows[taught], is_seed[taught])
         return model.decision_function(rows)
     seeds, near = rows[is_seed], min(NEAREST, int(is_seed.sum()))
     parts = (rows[start : start + _BLOCK] @ seeds.T for start in range(0, len(rows), _BLOCK))

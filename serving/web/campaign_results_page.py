@@ -27,9 +27,10 @@ def results_page(request: Request, name: str, as_of: str = "") -> HTMLResponse:
     except ConsumerError as error:
         problem = as_problem(error)
         return page(request, "campaign_results.html", problem.status, found=None, name=name[:100], problem=problem)
+    told = [(day.as_of, line) for day in found.days for line in day.lines]
     charts = {
-        line.offer: interval_chart([(day.as_of, own.profit) for day in found.days for own in day.lines if own.offer == line.offer and own.profit])
-        for line in found.snapshot.lines
+        newest.offer: interval_chart([(day, line.profit) for day, line in told if line.offer == newest.offer and line.profit])
+        for newest in found.snapshot.lines
     }
     return page(request, "campaign_results.html", found=found, name=name, problem=None, charts=charts, badges=BADGES)
 
