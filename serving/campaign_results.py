@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from serving.roi_outcomes import LONGEST_WINDOW
 from serving.sequential import Interval
 from serving.shop_front import ShopFront, front
 
-#: Days in which what a user does counts for an offer, where the plan names no other.
+#: Days in which what a user does counts for an offer, where the campaign has no dates.
 OUTCOME_DAYS = 14
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
 
@@ -67,23 +67,30 @@ def results(name: str, as_of: datetime | None = None, *, shop: ShopFront | None 
 
 
 def terms_of(path: Path, assigned: pd.DataFrame) -> Terms:
-    """What the plan in this folder says of its offers. An offer's contact costs what the plan reckoned for each user who gets it."""
+    """What the plan in this folder says of its offers.
+
+    An offer whose contact cost the request leaves open, or that is made of several, costs what the plan reckoned for each user, redemptions
+    among it.
+    """
     request = json.loads((path / "plan.json").read_text(encoding="utf-8"))["request"]
-    days = int(request.get("outcome_days", OUTCOME_DAYS))
-    if not 0 < days <= LONGEST_WINDOW:
-        raise BadRequest(f"`outcome_days` must be from 1 to {LONGEST_WINDOW}. Received {days}. Plan the campaign again.")
     treated = assigned[assigned["arm"] != CONTROL]
-    planned = treated.groupby("arm")["planned_cost"].mean().to_dict()
+    contact = treated.groupby("arm")["planned_cost"].mean().to_dict()
+    said = {offer["name"]: offer for offer in request.get("offers", ()) if offer.get("contact_cost") is not None}
+    contact |= {name: float(offer["contact_cost"]) for name, offer in said.items()}
+    redemption = {name: float(offer.get("redemption_cost", 0.0)) for name, offer in said.items()}
     plan = read_table(path / "plan.parquet").select(["offer", "expected_profit"]).to_pandas()
     expected = plan.dropna(subset="offer").groupby("offer")["expected_profit"].sum().to_dict()
-    offers = {offer["name"]: offer for offer in _offers(request)}
-    contact = {name: float(offers.get(name, {}).get("contact_cost", cost)) for name, cost in planned.items()}
-    redemption = {name: float(offer.get("redemption_cost", 0.0)) for name, offer in offers.items()}
-    return Terms(float(request["margin"]), days, contact, redemption, expected)
+    return Terms(float(request["margin"]), _window(request), contact, redemption, expected)
 
 
-def _offers(request: dict[str, Any]) -> list[dict[str, Any]]:
-    return request.get("offers") or []
+def _window(request: dict[str, Any]) -> int:
+    """Days in which what a user does counts: those of the campaign, its last one among them."""
+    if not request.get("starts_on") or not request.get("ends_on"):
+        return OUTCOME_DAYS
+    days = (date.fromisoformat(request["ends_on"]) - date.fromisoformat(request["starts_on"])).days + 1
+    if days > LONGEST_WINDOW:
+        raise BadRequest(f"Results are counted over at most {LONGEST_WINDOW} days. Received {days} from `starts_on` to `ends_on`.")
+    return days
 
 
 def _told(line: Line) -> str:

@@ -53,13 +53,12 @@ def export(kind: Kind, as_of: datetime, format: Format = "parquet") -> Exported:
 def who_agreed(everyone: People) -> People:
     """The same people without those who have not agreed to marketing."""
     try:
-        may = agreed("marketing", everyone.features.index, everyone.at)
+        consenting = agreed("marketing", everyone.at)
     except FileNotFoundError as missing:
         raise NotServed(f"Customers leave the house only where consents are known. {missing}") from missing
-    features = everyone.features[may]
-    kept = set(features.index)
-    portraits = {user: told for user, told in everyone.portraits.items() if user in kept}
-    vectors = {user: vector for user, vector in everyone.vectors.items() if user in kept}
+    features = everyone.features[everyone.features.index.isin(consenting)]
+    portraits = {user: told for user, told in everyone.portraits.items() if user in consenting}
+    vectors = {user: vector for user, vector in everyone.vectors.items() if user in consenting}
     return People(everyone.at, features, portraits, vectors, everyone.model_versions, everyone.told_at)
 
 

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.campaign_files import ASSIGNMENTS, PLAN, assignments_file, folder, plan_file, write_table
-from serving.campaign_results import results
+from serving.campaign_results import results, terms_of
 from serving.errors import BadRequest, UnknownCampaign
+from serving.roi import Terms
 from serving.roi_outcomes import before_as_known, outcomes_as_known
 from serving.web.interval_chart import interval_chart
 from settings import get_settings
@@ -92,7 +93,8 @@ def approve(name: str = "spring") -> None:
     plan = rows.assign(holdout=is_held, offer=rows["intended_offer"].mask(is_held), cost=1.0, expected_profit=2.0)
     plan = plan.assign(visit_uplift=0.1, conversion_uplift=0.1, spend_uplift=6.0)
     write_table(plan_file(get_settings(), name), plan, PLAN)
-    (folder(get_settings(), name) / "plan.json").write_text(json.dumps({"request": {"name": name, "margin": 0.5, "outcome_days": 4}}))
+    request = {"name": name, "margin": 0.5, "offers": [], "starts_on": "2024-02-24", "ends_on": "2024-02-27"}
+    (folder(get_settings(), name) / "plan.json").write_text(json.dumps({"request": request}))
 
 
 @pytest.fixture
@@ -170,13 +172,28 @@ def test_what_the_shop_reported_is_what_was_sent_and_paid(front: FakeFront) -> N
     ]
 
 
+def test_costs_and_days_are_those_of_the_request_and_what_it_leaves_open_is_as_planned(front: FakeFront) -> None:
+    file, rows = folder(get_settings(), "spring"), assignments()
+    assert terms_of(file, rows) == Terms(0.5, 4, {"coupon": 1.0}, {}, {"coupon": 440.0})
+    offers = [
+        {"name": "coupon", "contact_cost": 0.1, "redemption_cost": 2.0},
+        {"name": "mail", "contact_cost": None, "redemption_cost": 3.0},
+    ]
+    told: dict[str, Any] = {"margin": 0.2, "offers": offers}
+    (file / "plan.json").write_text(json.dumps({"request": told}))
+    assert terms_of(file, rows) == Terms(0.2, 14, {"coupon": 0.1}, {"coupon": 2.0}, {"coupon": 440.0})
+    (file / "plan.json").write_text(json.dumps({"request": told | {"starts_on": "2024-01-01", "ends_on": "2024-03-31"}}))
+    with pytest.raises(BadRequest, match=r"Results are counted over at most 90 days. Received 91"):
+        terms_of(file, rows)
+
+
 def test_results_are_refused_for_a_campaign_that_nobody_approved_and_for_days_that_are_not_loaded(front: FakeFront) -> None:
     for name in ("winter", "../spring", ""):
-        with pytest.raises(UnknownCampaign, match="Results are those of a campaign that was approved"):
+        with pytest.raises(UnknownCampaign, match=r"Results are those of a campaign that was approved"):
             results(name)
-    with pytest.raises(BadRequest, match="`as_of` must be no later than what is loaded, 2024-03-01. Received 2024-03-02"):
+    with pytest.raises(BadRequest, match=r"`as_of` must be no later than what is loaded, 2024-03-01. Received 2024-03-02"):
         results("spring", day("03-02"))
-    with pytest.raises(BadRequest, match="Results begin when the first day is over, 2024-02-25. Received 2024-02-24"):
+    with pytest.raises(BadRequest, match=r"Results begin when the first day is over, 2024-02-25. Received 2024-02-24"):
         results("spring", day("02-24"))
 
 

@@ -67,7 +67,7 @@ def front(house: Path, monkeypatch: pytest.MonkeyPatch) -> FakeFront:
         told = [portrait(row["user_id"], at, "buyers" if row["purchases_total"] else "browsers, quiet") for row in rows]
         told[-1]["portrait"] = said(0.5, "alone")  # i039
         publish("user_portraits", told, at)
-    publish("user_consents", [{"user_id": f"b{n:03d}", "known_at": BEFORE, "consent_marketing": n % 2 == 0} for n in range(BUYERS)])
+    publish("user_consents", [{"user_id": f"b{n:03d}", "known_at": BEFORE, "has_marketing_consent": n % 2 == 0} for n in range(BUYERS)])
     return made
 
 
@@ -163,7 +163,7 @@ def test_a_card_says_size_value_difference_traits_interests_and_the_best_offer(f
     assert one.best_offer is not None
     assert (one.best_offer.offer, one.best_offer.users, one.best_offer.expected_profit) == ("mail", 1, 7.0)
     assert segment(NOW, NO_PURCHASE).best_offer is not None
-    with pytest.raises(UnknownSegment, match="`portrait segments list` shows. Received 'nobody'"):
+    with pytest.raises(UnknownSegment, match=r"`portrait segments list` shows. Received 'nobody'"):
         segment(NOW, "nobody")
 
 
@@ -216,7 +216,7 @@ def test_only_who_agreed_to_marketing_leaves_the_house_and_never_a_group_of_too_
 def test_nothing_is_exported_where_no_consents_are_known(front: FakeFront) -> None:
     for file in (get_settings().offline_dir / "user_consents").rglob("*.parquet"):
         file.unlink()
-    with pytest.raises(NotServed, match="Customers leave the house only where consents are known"):
+    with pytest.raises(NotServed, match=r"Customers leave the house only where consents are known"):
         export("rfm", NOW)
 
 
@@ -238,9 +238,9 @@ def test_lookalikes_of_customers_drawn_by_lot_have_no_lift(front: FakeFront) -> 
 
 
 def test_lookalikes_of_too_few_or_for_too_few_are_refused(front: FakeFront) -> None:
-    with pytest.raises(BadRequest, match="at least 30 given customers that are known, and others beside them. Received 2 of 140"):
+    with pytest.raises(BadRequest, match=r"at least 30 given customers that are known, and others beside them. Received 2 of 140"):
         lookalikes(["b001", "b002", "nobody"], 20, NOW)
-    with pytest.raises(BadRequest, match="`k` must be at least 10"):
+    with pytest.raises(BadRequest, match=r"`k` must be at least 10"):
         lookalikes([f"b{n:03d}" for n in range(60, 100)], 9, NOW)
 
 

@@ -5,7 +5,7 @@ consents as (
 ),
 
 final as (
-    select user_id, known_at, consent_personalisation, consent_marketing, consent_credit
+    select user_id, has_personalisation_consent, has_marketing_consent, has_credit_consent, known_at
     from consents
 )
 
