@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from serving.campaign_files import CONTROL, assignments_file, folder, read_table
-from serving.errors import BadRequest, UnknownCampaign
+from serving.campaign_files import assignments_file, folder, read_table
+from serving.errors import BadRequest, NoResults
 from serving.roi import ALPHA, Line, Terms
 from serving.roi_ledger import Snapshot, days_of, ledger
 from serving.roi_outcomes import LONGEST_WINDOW
@@ -48,12 +48,12 @@ class CampaignResults:
 def results(name: str, as_of: datetime | None = None, *, shop: ShopFront | None = None) -> CampaignResults:
     """The results as known at `as_of`, the newest there are where it is None.
 
-    Raises UnknownCampaign where nobody was assigned, BadRequest where `as_of` lies before the first day or after the house's clock.
+    Raises NoResults       where nobody was assigned, BadRequest where `as_of` lies before the first day or after the house's clock.
     """
     shop = shop or front()
     now = shop.clock()
     if not NAME.fullmatch(name) or not assignments_file(shop.settings, name).exists():
-        raise UnknownCampaign(name)
+        raise NoResults(name)
     if as_of and as_of > now:
         raise BadRequest(f"`as_of` must be no later than what is loaded, {now:%Y-%m-%d}. Received {as_of:%Y-%m-%d}.")
     assigned = read_table(assignments_file(shop.settings, name)).to_pandas()
@@ -67,20 +67,16 @@ def results(name: str, as_of: datetime | None = None, *, shop: ShopFront | None 
 
 
 def terms_of(path: Path, assigned: pd.DataFrame) -> Terms:
-    """What the plan in this folder says of its offers.
-
-    An offer whose contact cost the request leaves open, or that is made of several, costs what the plan reckoned for each user, redemptions
-    among it.
-    """
-    request = json.loads((path / "plan.json").read_text(encoding="utf-8"))["request"]
-    treated = assigned[assigned["arm"] != CONTROL]
-    contact = treated.groupby("arm")["planned_cost"].mean().to_dict()
-    said = {offer["name"]: offer for offer in request.get("offers", ()) if offer.get("contact_cost") is not None}
-    contact |= {name: float(offer["contact_cost"]) for name, offer in said.items()}
-    redemption = {name: float(offer.get("redemption_cost", 0.0)) for name, offer in said.items()}
-    plan = read_table(path / "plan.parquet").select(["offer", "expected_profit"]).to_pandas()
-    expected = plan.dropna(subset="offer").groupby("offer")["expected_profit"].sum().to_dict()
-    return Terms(float(request["margin"]), _window(request), contact, redemption, expected)
+    """What the plan in this folder says of its offers. One of several together, `a+b`, costs what they cost."""
+    plan = json.loads((path / "plan.json").read_text(encoding="utf-8"))
+    offers = {offer["name"]: offer for offer in plan["offers"]}
+    arms = {arm: [offers[part] for part in ([arm] if arm in offers else arm.split("+"))] for arm in assigned["intended_offer"].unique()}
+    contact, redemption = (
+        {arm: float(sum(offer[cost] for offer in parts)) for arm, parts in arms.items()} for cost in ("contact_cost", "redemption_cost")
+    )
+    rows = read_table(path / "plan.parquet").select(["offer", "expected_profit"]).to_pandas()
+    expected = rows.dropna(subset="offer").groupby("offer")["expected_profit"].sum().to_dict()
+    return Terms(float(plan["request"]["margin"]), _window(plan["request"]), contact, redemption, expected)
 
 
 def _window(request: dict[str, Any]) -> int:

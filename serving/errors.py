@@ -4,7 +4,7 @@ ConsumerError
 ├── UnknownUser      nobody of that id in the feature store
 ├── UnknownItem      no item of that id in the shop
 ├── UnknownSegment   no segment of that name that is large enough to be shown
-├── UnknownCampaign  no campaign of that name was sent
+├── NoResults        no campaign of that name was sent
 ├── NotServed        the shop lacks what a model needs, or the model server does not answer
 └── BadRequest       a parameter breaks its rule
 """
@@ -43,7 +43,7 @@ class UnknownSegment(ConsumerError):
         super().__init__(f"A segment must be one that `portrait segments list` shows. Received {name!r}.")
 
 
-class UnknownCampaign(ConsumerError):
+class NoResults(ConsumerError):
     """No campaign of that name was approved, so nobody was assigned anything."""
 
     exit_code = 3

@@ -95,7 +95,7 @@ def _account(line: Line) -> dict[str, Any]:
     "/campaigns/{name}/results",
     tags=["marketing"],
     dependencies=[needs("plan:campaigns")],
-    responses=told_in_schema("bad-request", "unknown-campaign", "not-served"),
+    responses=told_in_schema("bad-request", "no-results", "not-served"),
 )
 def get_results(
     name: Annotated[str, Path(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$", description="the campaign's name", examples=["spring"])],

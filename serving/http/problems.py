@@ -24,7 +24,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "unknown-user": (404, "Nobody of that id is known"),
     "unknown-item": (404, "No item of that id is known"),
     "unknown-segment": (404, "No segment of that name is shown"),
-    "unknown-campaign": (404, "No campaign of that name was approved"),
+    "no-results": (404, "No campaign of that name was approved"),
     "unknown-decision": (404, "No decision of that id is known"),
     "not-found": (404, "There is no such page"),
     "release-refused": (409, "The release cannot be changed so"),
@@ -83,7 +83,7 @@ _CONSUMER = {
     "UnknownUser": "unknown-user",
     "UnknownItem": "unknown-item",
     "UnknownSegment": "unknown-segment",
-    "UnknownCampaign": "unknown-campaign",
+    "NoResults": "no-results",
     "NotServed": "not-served",
     "BadRequest": "bad-request",
 }

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from serving.campaign_files import ASSIGNMENTS, PLAN, assignments_file, folder, plan_file, write_table
 from serving.campaign_results import results, terms_of
-from serving.errors import BadRequest, UnknownCampaign
+from serving.errors import BadRequest, NoResults
 from serving.roi import Terms
 from serving.roi_outcomes import before_as_known, outcomes_as_known
 from serving.web.interval_chart import interval_chart
@@ -93,8 +93,9 @@ def approve(name: str = "spring") -> None:
     plan = rows.assign(holdout=is_held, offer=rows["intended_offer"].mask(is_held), cost=1.0, expected_profit=2.0)
     plan = plan.assign(visit_uplift=0.1, conversion_uplift=0.1, spend_uplift=6.0)
     write_table(plan_file(get_settings(), name), plan, PLAN)
-    request = {"name": name, "margin": 0.5, "offers": [], "starts_on": "2024-02-24", "ends_on": "2024-02-27"}
-    (folder(get_settings(), name) / "plan.json").write_text(json.dumps({"request": request}))
+    request = {"name": name, "margin": 0.5, "starts_on": "2024-02-24", "ends_on": "2024-02-27"}
+    offers = [{"name": "coupon", "contact_cost": 1.0, "redemption_cost": 0.0}]
+    (folder(get_settings(), name) / "plan.json").write_text(json.dumps({"request": request, "offers": offers}))
 
 
 @pytest.fixture
@@ -172,24 +173,27 @@ def test_what_the_shop_reported_is_what_was_sent_and_paid(front: FakeFront) -> N
     ]
 
 
-def test_costs_and_days_are_those_of_the_request_and_what_it_leaves_open_is_as_planned(front: FakeFront) -> None:
+def test_costs_and_days_are_those_of_the_plan_and_offers_given_together_cost_what_they_cost(front: FakeFront) -> None:
     file, rows = folder(get_settings(), "spring"), assignments()
-    assert terms_of(file, rows) == Terms(0.5, 4, {"coupon": 1.0}, {}, {"coupon": 440.0})
+    assert terms_of(file, rows) == Terms(0.5, 4, {"coupon": 1.0}, {"coupon": 0.0}, {"coupon": 440.0})
     offers = [
         {"name": "coupon", "contact_cost": 0.1, "redemption_cost": 2.0},
-        {"name": "mail", "contact_cost": None, "redemption_cost": 3.0},
+        {"name": "mail", "contact_cost": 0.25, "redemption_cost": 0.5},
     ]
-    told: dict[str, Any] = {"margin": 0.2, "offers": offers}
-    (file / "plan.json").write_text(json.dumps({"request": told}))
-    assert terms_of(file, rows) == Terms(0.2, 14, {"coupon": 0.1}, {"coupon": 2.0}, {"coupon": 440.0})
-    (file / "plan.json").write_text(json.dumps({"request": told | {"starts_on": "2024-01-01", "ends_on": "2024-03-31"}}))
+    (file / "plan.json").write_text(json.dumps({"request": {"margin": 0.2}, "offers": offers}))
+    rows.loc[:99, "intended_offer"] = "coupon+mail"
+    told = terms_of(file, rows)
+    assert (told.margin, told.days) == (0.2, 14)
+    assert (told.contact, told.redemption) == ({"coupon": 0.1, "coupon+mail": 0.35}, {"coupon": 2.0, "coupon+mail": 2.5})
+    request = {"margin": 0.2, "starts_on": "2024-01-01", "ends_on": "2024-03-31"}
+    (file / "plan.json").write_text(json.dumps({"request": request, "offers": offers}))
     with pytest.raises(BadRequest, match=r"Results are counted over at most 90 days. Received 91"):
         terms_of(file, rows)
 
 
 def test_results_are_refused_for_a_campaign_that_nobody_approved_and_for_days_that_are_not_loaded(front: FakeFront) -> None:
     for name in ("winter", "../spring", ""):
-        with pytest.raises(UnknownCampaign, match=r"Results are those of a campaign that was approved"):
+        with pytest.raises(NoResults, match=r"Results are those of a campaign that was approved"):
             results(name)
     with pytest.raises(BadRequest, match=r"`as_of` must be no later than what is loaded, 2024-03-01. Received 2024-03-02"):
         results("spring", day("03-02"))
@@ -210,7 +214,7 @@ def test_the_api_tells_the_same_and_asks_for_a_key_that_may_plan(front: FakeFron
     )
     assert caller("read:portrait").get("/v1/campaigns/spring/results").status_code == 403
     missing = caller().get("/v1/campaigns/winter/results")
-    assert (missing.status_code, missing.json()["type"]) == (404, "/docs#unknown-campaign")
+    assert (missing.status_code, missing.json()["type"]) == (404, "/docs#no-results")
 
 
 @pytest.mark.parametrize(("language", "words"), [("en", ("stop: it pays", "Every day")), ("zh", ("停止：已见成效", "每一天"))])
