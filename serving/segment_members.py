@@ -85,6 +85,17 @@ def labels(kind: Kind, everyone: People) -> pd.Series:
     return pd.Series(told, dtype=object)
 
 
+def segments_said(at: datetime) -> dict[str, dict[str, Any]]:
+    """For every customer `{"rfm": name, "rules": [names]}`: what the daily scoring stores beside the model's own segment, so that it
+    reaches the online store. A customer's own line; what is told of a segment as a whole has its least size."""
+    everyone = people(at)
+    found: dict[str, dict[str, Any]] = {user: {"rfm": name, "rules": []} for user, name in labels("rfm", everyone).items()}
+    for rule in segment_rules():
+        for user in everyone.features.index[rule.holds(everyone.features, at)]:
+            found[user]["rules"].append(rule.name)
+    return found
+
+
 def _by_rules(rules: tuple[SegmentRule, ...], everyone: People, least: int) -> Division:
     users = everyone.features.index.to_numpy(object)
     found = {rule.name: users[rule.holds(everyone.features, everyone.at).to_numpy()] for rule in rules}

@@ -31,6 +31,7 @@ EXAMPLES = 8
 TOLD_FROM, TOLD = 0.2, 3
 #: Churn is told since so many days before.
 CHURN_DAYS = 30
+_EARLIEST = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC, as every time here; nothing is known before
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def _segments(as_of: datetime, kind: Kind, _generation: tuple[str, ...], least: 
         len(parts.users),
         tuple(sorted(made, key=lambda one: (-one.users, one.name))),
         parts.pooled,
-        churn_between(kind, everyone, as_of - timedelta(days=CHURN_DAYS)),
+        churn_between(kind, everyone, max(as_of, _EARLIEST) - timedelta(days=CHURN_DAYS)),
     )
     return _Found(told, parts.members)
 

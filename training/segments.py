@@ -69,6 +69,10 @@ class Segments:
         distances = tf.reduce_sum((self.encoder(numbers)[:, None] - self.centres[None]) ** 2, axis=2)
         return tf.gather(tf.constant(self.names), tf.argmin(distances, axis=1))
 
+    def names_at(self, numbers: np.ndarray) -> np.ndarray:
+        """The same outside a graph, `(rows,)`."""
+        return np.array(self.names, object)[nearest(np.asarray(self.encoder(numbers.astype(np.float32))), self.centres)]
+
     def facts(self) -> dict[str, Any]:
         """What the next run needs to go on from these: `served_segments` reads it."""
         parts = {"centres": self.centres, "mean": self.encoder.mean, "spread": self.encoder.spread}
@@ -76,14 +80,14 @@ class Segments:
 
     def tables(self, numbers: np.ndarray, before: Before | None) -> dict[str, list[dict[str, object]]]:
         """For the report: each segment's size, the numbers of segments tried, and who moved since `before` with the same numbers."""
-        scaled = np.asarray(self.encoder(numbers.astype(np.float32)))
-        now = np.array(self.names, object)[nearest(scaled, self.centres)]
+        now = self.names_at(numbers)
         sizes = [
             {"segment": name, "users": int((now == name).sum()), "share": float(np.mean(now == name)), "goes on": "yes" if kept else "new"}
             for name, kept in zip(self.names, self.kept, strict=True)
         ]
         found: dict[str, list[dict[str, object]]] = {"Segments": sizes, "Segments: numbers tried": [vars(one) for one in self.tried]}
         if before:
+            scaled = np.asarray(self.encoder(numbers.astype(np.float32)))
             then = np.array(before.names, object)[nearest(scaled, before.scaled_as(self.encoder))]
             found["Segments: the same users by the served model and by this one"] = [vars(churn(then, now))]
         return found

@@ -19,7 +19,7 @@ from serving.errors import BadRequest, NotServed, UnknownSegment
 from serving.segment_churn import adjusted_rand
 from serving.segment_export import export
 from serving.segment_lookalike import lookalikes
-from serving.segment_members import OTHER, division, labels, people
+from serving.segment_members import OTHER, division, labels, people, segments_said
 from serving.segment_rfm import GRID, NAMES, NO_PURCHASE, rfm
 from serving.segment_rules import DEFAULT_FILE, segment_rules
 from serving.segments import members_of, segment, segments
@@ -178,6 +178,13 @@ def test_no_segment_of_too_few_is_told_nor_can_be_told_from_what_is_missing(fron
     assert sum(len(users) for users in parts.members.values()) == 140
     assert division("rules", everyone, 141).members == {}
     assert division("learned", everyone, 141).members == {}
+
+
+def test_every_customers_own_segments_are_said_for_the_daily_scoring(front: FakeFront) -> None:
+    told = segments_said(NOW)
+    assert {user: own["rfm"] for user, own in told.items()} == labels("rfm", people(NOW)).to_dict()
+    assert told["b099"]["rules"] == ["full_carts"] and told["b001"]["rules"] == ["full_carts"]  # carts and no purchase in 7 days
+    assert (told["b080"]["rules"], told["b075"]["rules"]) == (["silent_big_spenders"], ["full_carts", "silent_big_spenders"])
 
 
 def test_churn_tells_who_moved_and_who_moved_although_nothing_had_changed(front: FakeFront) -> None:
