@@ -115,8 +115,8 @@ def main() -> None:
     rows, where = measure(campaigns), circumstances()
     head = (
         f"`python -m benchmarks.sequential`, {where['date']}, {where['machine']}, seed {SEED}: {campaigns:,} campaigns of {USERS:,} users "
-        f"a row without an effect, {campaigns // 5:,} with one, {LOOKS} daily looks, alpha {ALPHA}. With {campaigns:,} campaigns a share of "
-        f".05 is known to {1.96 * np.sqrt(0.05 * 0.95 / campaigns):.3f}."
+        f"a row without an effect, {campaigns // 5:,} with one, {LOOKS} daily looks, alpha {ALPHA}. With {campaigns:,} campaigns a share "
+        f"of .05 is known to {1.96 * np.sqrt(0.05 * 0.95 / campaigns):.3f}."
     )
     table = ["| " + " | ".join(rows[0]) + " |", "| " + " | ".join("---" for _ in rows[0]) + " |"]
     table += ["| " + " | ".join(str(value) for value in row.values()) + " |" for row in rows]
