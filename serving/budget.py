@@ -19,7 +19,7 @@ EXACT_USERS = 60
 HALVINGS = 8
 STEPS_A_HALVING = 4
 #: Above so many users the ladder has one step a halving.
-MANY_USERS = 100_000
+MANY_USERS = 20_000
 
 
 class Infeasible(ValueError):

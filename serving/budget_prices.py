@@ -15,7 +15,7 @@ from serving.budget import SLACK, Infeasible, Limit, Prices, Problem
 HALVINGS = 40
 ROUNDS = 6
 #: Users on whom multipliers are sought.
-SAMPLE = 50_000
+SAMPLE = 10_000
 #: By how much multipliers rise where the plan of everybody does not fit yet, and how often.
 RISE, RISES = 1.01, 120
 
@@ -87,9 +87,10 @@ def _wanted(problem: Problem, segment: int, score: np.ndarray) -> int:
 
 
 def _best(score: np.ndarray, count: int) -> np.ndarray:
-    """Whether each is among the `count` highest; of the same score the first."""
+    """Whether each is among the `count` highest."""
     is_best = np.zeros(len(score), bool)
-    is_best[np.argsort(-score, kind="stable")[:count]] = True
+    if count:
+        is_best[np.argpartition(-score, count - 1)[:count]] = True
     return is_best
 
 
@@ -153,7 +154,7 @@ def _lowest(is_kept: Callable[[float], bool]) -> float:
         if high > 1e9:
             return high
     for _ in range(HALVINGS):
-        if high - low <= 1e-9 * high:
+        if high - low <= 1e-6 * high:
             break
         middle = (low + high) / 2
         low, high = (low, middle) if is_kept(middle) else (middle, high)
