@@ -183,7 +183,8 @@ def _write(plan: Plan, settings: Settings, people: Audience, terms: Terms, money
         "cost": money.of(money.cost, chosen),
         "expected_profit": money.of(money.profit, chosen),
     }
-    (folder(settings, name) / "evaluation.json").unlink(missing_ok=True)  # it judged another plan
+    for other in ("evaluation.json", "assignments.parquet"):
+        (folder(settings, name) / other).unlink(missing_ok=True)  # of another plan
     write_table(plan_file(settings, name), columns, PLAN)
     summary = asdict(plan) | {"request": plan.request.as_dict(), "as_of": plan.as_of.isoformat(), "path": name}
     replace_text(folder(settings, name) / "plan.json", json.dumps(summary, indent=1, sort_keys=True))
