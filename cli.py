@@ -9,6 +9,7 @@ import sys
 import typer
 
 from quality.commands import quality, quarantine
+from serving.campaign_commands import campaign
 from serving.key_commands import keys
 from serving.local.commands import demo, doctor, down, ingest, load, run, sources, status, up
 from serving.local.questions import changes, offers, parity, recommend, show
@@ -29,7 +30,7 @@ app = typer.Typer(
 )
 for command in (demo, up, down, status, doctor, sources, ingest, load, run, show, recommend, offers, changes, parity):
     app.command()(command)
-for name, group in {"evaluate": evaluate, "quarantine": quarantine, "quality": quality, "keys": keys, "release": release}.items():
+for name, group in {"evaluate": evaluate, "quarantine": quarantine, "quality": quality, "keys": keys, "release": release, "campaign": campaign}.items():
     app.add_typer(group, name=name)
 
 

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from serving import events
 from serving.decisions import decision_log
 from serving.errors import ConsumerError
-from serving.http import operations, similar_items, v1
+from serving.http import campaigns, operations, similar_items, v1
 from serving.http.access import Gate
 from serving.http.decisions_route import FindDecisions, decisions_router
 from serving.http.envelope import MAX_BODY, Envelope
@@ -29,6 +29,7 @@ from serving.model_client import ModelError
 from serving.rate_limit import RateLimiter
 from serving.release import Releases
 from serving.shop_front import front
+from serving.web import campaigns as campaign_pages
 from serving.web import customer, doors, files, house_pages
 from serving.web.house_pages import RollBack, decisions_page_router, releases_router
 from serving.web.render import page
@@ -52,7 +53,7 @@ def create_app(*, decisions: FindDecisions | None = None, roll_back: RollBack | 
     )
     settings, metrics = get_settings(), Metrics()
     app.state.gate = Gate(RateLimiter(settings.api_rate, settings.api_burst), metrics)
-    routers = [operations.router, v1.router, similar_items.router, decisions_router(decisions), customer.router, house_pages.router]
+    routers = [operations.router, v1.router, campaigns.router, similar_items.router, decisions_router(decisions), customer.router, house_pages.router, campaign_pages.router]
     for router in (*routers, releases_router(roll_back), decisions_page_router(decisions), doors.router, files.router):
         app.include_router(router)
     for kind in (ProblemError, ConsumerError, ModelError, RequestValidationError, HTTPException):

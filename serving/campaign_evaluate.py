@@ -74,7 +74,10 @@ def read_evaluation(name: str, settings: Settings) -> Evaluation | None:
 
 
 def _evaluated(plan: Plan, shop: ShopFront) -> Evaluation:
-    rows = _logged(plan.as_of, OUTCOMES[plan.request.objective])
+    try:
+        rows = _logged(plan.as_of, OUTCOMES[plan.request.objective])
+    except FileNotFoundError:
+        return Evaluation(plan.request.name, *verdict(None)[:2], None, (), 0, 0, 0)
     is_random = rows["propensity"].notna()
     is_unseen = _unseen(rows, plan.model_version, shop.settings)
     kept = rows[is_random & is_unseen].reset_index(drop=True)

@@ -33,6 +33,8 @@ class CampaignRefused(ConsumerError):
 class UnknownCampaign(ConsumerError):
     """No campaign of that name was planned."""
 
+    exit_code = 3
+
 
 @dataclass(frozen=True)
 class Status:

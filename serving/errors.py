@@ -4,7 +4,9 @@ ConsumerError
 ├── UnknownUser      nobody of that id in the feature store
 ├── UnknownItem      no item of that id in the shop
 ├── NotServed        the shop lacks what a model needs, or the model server does not answer
-└── BadRequest       a parameter breaks its rule
+├── BadRequest       a parameter breaks its rule
+├── UnknownCampaign  no campaign of that name was planned                         (campaign_state.py)
+└── CampaignRefused  a campaign cannot take that step                             (campaign_state.py)
 """
 
 

@@ -25,6 +25,8 @@ KINDS: dict[str, tuple[int, str]] = {
     "unknown-item": (404, "No item of that id is known"),
     "unknown-decision": (404, "No decision of that id is known"),
     "not-found": (404, "There is no such page"),
+    "unknown-campaign": (404, "No campaign of that name is known"),
+    "campaign-refused": (409, "The campaign cannot be changed so"),
     "release-refused": (409, "The release cannot be changed so"),
     "method-not-allowed": (405, "That method is not for this address"),
     "too-large": (413, "The request is too large"),
@@ -77,7 +79,10 @@ class ProblemError(Exception):
 
 
 #: By the name of the consumers' error (`serving/errors.py`).
-_CONSUMER = {"UnknownUser": "unknown-user", "UnknownItem": "unknown-item", "NotServed": "not-served", "BadRequest": "bad-request"}
+_CONSUMER = {
+    "UnknownUser": "unknown-user", "UnknownItem": "unknown-item", "NotServed": "not-served", "BadRequest": "bad-request",
+    "UnknownCampaign": "unknown-campaign", "CampaignRefused": "campaign-refused",
+}  # fmt: skip
 _HTTP = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 400: "bad-request"}
 
 
