@@ -41,7 +41,7 @@ def campaign_page(request: Request, name: str) -> HTMLResponse:
     settings = get_settings()
     status, plan, key = read_status(name, settings), read_plan(name, settings), request.state.key
     values: dict[str, Any] = {
-        "status": status,
+        "campaign": status,
         "plan": plan,
         "evaluation": read_evaluation(name, settings),
         "chart": value_by_budget(plan.curve, plan.request.budget),
