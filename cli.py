@@ -9,6 +9,7 @@ import sys
 import typer
 
 from quality.commands import quality, quarantine
+from serving.campaign_commands import campaign
 from serving.key_commands import keys
 from serving.local.commands import demo, doctor, down, ingest, load, run, sources, status, up
 from serving.local.questions import changes, offers, parity, recommend, show
@@ -30,8 +31,8 @@ app = typer.Typer(
 )
 for command in (demo, up, down, status, doctor, sources, ingest, load, run, show, recommend, offers, changes, parity):
     app.command()(command)
-groups = {"evaluate": evaluate, "quarantine": quarantine, "quality": quality, "keys": keys, "release": release, "segments": segments}
-for name, group in groups.items():
+groups = {"evaluate": evaluate, "quarantine": quarantine, "quality": quality, "keys": keys, "release": release}
+for name, group in (groups | {"campaign": campaign, "segments": segments}).items():
     app.add_typer(group, name=name)
 
 

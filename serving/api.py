@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from serving import events
 from serving.decisions import decision_log
 from serving.errors import ConsumerError
-from serving.http import campaign_results_route, operations, segments_route, similar_items, v1
+from serving.http import campaign_results_route, campaigns, operations, segments_route, similar_items, v1
 from serving.http.access import Gate
 from serving.http.decisions_route import FindDecisions, decisions_router
 from serving.http.envelope import MAX_BODY, Envelope
@@ -30,6 +30,7 @@ from serving.rate_limit import RateLimiter
 from serving.release import Releases
 from serving.shop_front import front
 from serving.web import campaign_results_page, customer, doors, files, house_pages, segments_page
+from serving.web import campaigns as campaign_pages
 from serving.web.house_pages import RollBack, decisions_page_router, releases_router
 from serving.web.render import page
 from serving.web.session import LoginNeeded
@@ -53,7 +54,8 @@ def create_app(*, decisions: FindDecisions | None = None, roll_back: RollBack | 
     settings, metrics = get_settings(), Metrics()
     app.state.gate = Gate(RateLimiter(settings.api_rate, settings.api_burst), metrics)
     routers = [operations.router, v1.router, similar_items.router, decisions_router(decisions), customer.router, house_pages.router]
-    routers += [segments_route.router, segments_page.router, campaign_results_route.router, campaign_results_page.router]
+    routers += [campaigns.router, campaign_pages.router, campaign_results_route.router, campaign_results_page.router]
+    routers += [segments_route.router, segments_page.router]
     for router in (*routers, releases_router(roll_back), decisions_page_router(decisions), doors.router, files.router):
         app.include_router(router)
     for kind in (ProblemError, ConsumerError, ModelError, RequestValidationError, HTTPException):

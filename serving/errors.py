@@ -6,7 +6,9 @@ ConsumerError
 ├── UnknownSegment   no segment of that name that is large enough to be shown
 ├── NoResults        no campaign of that name was sent
 ├── NotServed        the shop lacks what a model needs, or the model server does not answer
-└── BadRequest       a parameter breaks its rule
+├── BadRequest       a parameter breaks its rule
+├── UnknownCampaign  no campaign of that name was planned                         (campaign_state.py)
+└── CampaignRefused  a campaign cannot take that step                             (campaign_state.py)
 """
 
 

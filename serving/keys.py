@@ -26,6 +26,8 @@ SCOPES = {
     "read:offers": "what each offer would change for a user",
     "write:events": "hand in live events",
     "plan:campaigns": "plan who gets which offer",
+    "marketing": "read campaigns and their lists, approve or reject them",
+    "override:campaigns": "approve a campaign against its verdict",
     "read:decisions": "what was decided, and why",
     "read:operations": "metrics, gates, quarantine and model releases",
     "admin": "everything, and taking a model back",

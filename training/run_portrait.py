@@ -26,6 +26,7 @@ from training.frames import (
     to_us,
     trait_labels,
 )
+from training.held_users import part_of
 from training.histories import Histories
 from training.known_histories import some_users
 from training.portrait import Portrait
@@ -105,12 +106,6 @@ def alarm_level(served: Portrait, histories: Histories, at_us: int) -> float:
         inputs = {name: tf.constant(values) for name, values in history_inputs(histories[rows], at_us).items()}
         found.append(served.interests.evidence(served.reader.read(**inputs), inputs["as_of_us"]).numpy())
     return float(np.quantile(np.concatenate(found), 1 - ALARMED)) if found else float("inf")
-
-
-def part_of(user_ids: pd.Series, seed: int) -> np.ndarray:
-    """A number in [0, 1) for each user, the same whenever the user is asked, `(rows,)`."""
-    hashes = pd.util.hash_array(user_ids.astype(str).to_numpy(object), hash_key=f"{seed:016d}"[:16])
-    return hashes / 2.0**64
 
 
 def _fit_spend(encoder: TrainedEncoder, paid: Asked, config: PortraitConfig, seed: int) -> Spend | None:

@@ -94,7 +94,7 @@ def _account(line: Line) -> dict[str, Any]:
 @router.get(
     "/campaigns/{name}/results",
     tags=["marketing"],
-    dependencies=[needs("plan:campaigns")],
+    dependencies=[needs("marketing")],
     responses=told_in_schema("bad-request", "no-results", "not-served"),
 )
 def get_results(

@@ -19,7 +19,7 @@ router = APIRouter(include_in_schema=False)
 BADGES = {"go_on": "trial", "stop_benefit": "good", "stop_harm": "bad", "stop_futility": "bad", "undecided": "trial"}
 
 
-@router.get("/campaigns/{name}/results", dependencies=[may("plan:campaigns")])
+@router.get("/campaigns/{name}/results", dependencies=[may("marketing")])
 def results_page(request: Request, name: str, as_of: str = "") -> HTMLResponse:
     """Results as known on a day, the newest where none is asked for."""
     try:

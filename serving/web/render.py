@@ -14,7 +14,10 @@ from serving.web.session import form_token
 from settings import get_settings
 
 #: Pages in the navigation.
-PAGES = {"customers": "/", "segments": "/segments", "releases": "/releases", "quality": "/quality", "decisions": "/decisions"}
+PAGES = {
+    "customers": "/", "segments": "/segments", "campaigns": "/campaigns", "releases": "/releases", "quality": "/quality",
+    "decisions": "/decisions",
+}  # fmt: skip
 _environment = Environment(
     loader=FileSystemLoader(Path(__file__).parent.parent / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
     lstrip_blocks=True,

@@ -201,8 +201,8 @@ def test_results_are_refused_for_a_campaign_that_nobody_approved_and_for_days_th
         results("spring", day("02-24"))
 
 
-def test_the_api_tells_the_same_and_asks_for_a_key_that_may_plan(front: FakeFront) -> None:
-    told = caller("plan:campaigns").get("/v1/campaigns/spring/results", params={"as_of": "2024-02-28"}).json()
+def test_the_api_tells_the_same_and_asks_for_a_key_of_marketing(front: FakeFront) -> None:
+    told = caller("marketing").get("/v1/campaigns/spring/results", params={"as_of": "2024-02-28"}).json()
     found = results("spring", day("02-28"))
     assert [one["as_of"] for one in told["days"]] == [f"{snapshot.as_of.isoformat()}Z" for snapshot in found.days]
     (account,), (line,) = told["days"][-1]["offers"], found.snapshot.lines
