@@ -81,7 +81,7 @@ class Segments:
     def tables(self, numbers: np.ndarray, before: Before | None) -> dict[str, list[dict[str, object]]]:
         """For the report: each segment's size, the numbers of segments tried, and who moved since `before` with the same numbers."""
         now = self.names_at(numbers)
-        sizes = [
+        sizes: list[dict[str, object]] = [
             {"segment": name, "users": int((now == name).sum()), "share": float(np.mean(now == name)), "goes on": "yes" if kept else "new"}
             for name, kept in zip(self.names, self.kept, strict=True)
         ]
