@@ -9,10 +9,12 @@ import sys
 import typer
 
 from quality.commands import quality, quarantine
+from serving.campaign_commands import campaign
 from serving.key_commands import keys
 from serving.local.commands import demo, doctor, down, ingest, load, run, sources, status, up
 from serving.local.questions import changes, offers, parity, recommend, show
 from serving.release_commands import release
+from serving.segment_commands import segments
 from training.commands import evaluate
 
 EXIT_CODES = (
@@ -29,7 +31,8 @@ app = typer.Typer(
 )
 for command in (demo, up, down, status, doctor, sources, ingest, load, run, show, recommend, offers, changes, parity):
     app.command()(command)
-for name, group in {"evaluate": evaluate, "quarantine": quarantine, "quality": quality, "keys": keys, "release": release}.items():
+groups = {"evaluate": evaluate, "quarantine": quarantine, "quality": quality, "keys": keys, "release": release}
+for name, group in (groups | {"campaign": campaign, "segments": segments}).items():
     app.add_typer(group, name=name)
 
 

@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     recommend_rules: str = Field("", description="TOML file with the rules of recommendation; empty: serving/recommend.toml")
     credit_policy: str = Field("", description="TOML file with the credit policy: thresholds, points, reasons; empty: training/credit.toml")
     release_rules: str = Field("", description="TOML file with the rules of a release; empty: serving/release.toml")
+    segment_rules: str = Field("", description="TOML file with segments by rules; empty: serving/segments.toml")
+    least_segment: int = Field(20, ge=1, description="a segment of fewer customers is never shown or handed out")
 
     @field_validator("home")
     @classmethod

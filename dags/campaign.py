@@ -1,19 +1,25 @@
 """### Who gets which offer, within a budget
 
-**plan** asks the served uplift model for every known user, spends the budget where it earns most, keeps a holdout to measure by, and leaves
-`campaigns/<name>/plan.parquet` and `plan.json` in the house. Skipped, with the reason, where no uplift model is served.
+**plan** asks the served uplift model for every user who agreed to offers, spends the budget where it earns most, and keeps a holdout to
+measure by. **evaluate** judges the plan by past randomised campaigns. **decide**: *Required Actions* of a run that a person started shows
+both; approve, reject, or let the verdict. **act** assigns and writes the lists to send by, or not. A plan that may lose is only approved
+with a reason and a role; where nobody decides, it waits on the web page `/campaigns`. `docs/marketing.md` says more.
 
-Follows `deploy`, with the form's defaults. Run alone, it plans what the form says.
+Follows `deploy`, with the form's defaults and without asking anybody. Skipped, with the reason, where no uplift model is served.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param, PartitionedAssetTimetable, dag, get_current_context, task
 
 from dags.assets import SERVED, received
-from dags.choices import DEFAULT_ARGS, window
+from dags.campaign_form import ANSWER_TIME, form
+from dags.choices import DEFAULT_ARGS
+
+FOLLOW, APPROVE, REJECT = "Follow the verdict", "Approve", "Reject"
 
 
 @dag(
@@ -22,30 +28,62 @@ from dags.choices import DEFAULT_ARGS, window
     doc_md=__doc__,
     default_args=DEFAULT_ARGS,
     tags=["portrait"],
-    params={
-        **window(),
-        "name": Param(None, type=["null", "string"], description="the campaign's name; blank is `<source>-<end of the window>`"),
-        "budget": Param(1000.0, type="number", minimum=0, description="what the offers may cost, in the shop's currency"),
-        "margin": Param(0.3, type="number", exclusiveMinimum=0, maximum=1, description="share of spend that is profit"),
-        "holdout": Param(0.1, type="number", minimum=0, exclusiveMaximum=1, description="share of users who get nothing, to measure by"),
-    },
+    params=form(),
 )
 def campaign() -> None:
     @task
-    def plan() -> dict[str, Any]:
+    def plan() -> str:
         from dags.failures import at_once, skipping
+        from serving.campaign_state import CampaignRefused
+        from serving.campaign_steps import plan_as_chosen
         from serving.errors import BadRequest, NotServed
-        from serving.offers import CampaignRequest
-        from serving.offers import plan as plan_campaign
 
-        choices = received(get_current_context())
-        name = choices["name"] or f"{choices['source']}-{choices['end']}"
-        with skipping(NotServed), at_once(BadRequest):
-            planned = plan_campaign(CampaignRequest(name, choices["budget"], choices["margin"], choices["holdout"]))
-        print(planned.as_text())
-        return {"campaign": name, "treated": planned.treated, "cost": planned.planned_cost, "expected_profit": planned.expected_profit}
+        with skipping(NotServed, CampaignRefused), at_once(BadRequest):
+            return plan_as_chosen(received(get_current_context()), "the DAG campaign")
 
-    plan()
+    @task
+    def evaluate(name: Any) -> str:
+        from dags.failures import skipping
+        from serving.campaign_steps import judge
+        from serving.errors import NotServed
+
+        with skipping(NotServed):
+            return judge(name)
+
+    @task.branch
+    def who_decides(_judged: Any) -> str:
+        context = get_current_context()
+        return "decide" if context["dag_run"].run_type == "manual" and context["params"]["ask"] else "act"
+
+    decide = HITLOperator(
+        task_id="decide",
+        subject="Campaign {{ ti.xcom_pull(task_ids='plan') }}: send it?",
+        body="{{ ti.xcom_pull(task_ids='evaluate') }}",
+        options=[FOLLOW, APPROVE, REJECT],
+        defaults=FOLLOW,
+        params={
+            "reason": Param("", type="string", description="why; needed to approve a plan that may lose"),
+            "role": Param("", type="string", description="your role; needed for the same"),
+        },
+        response_timeout=ANSWER_TIME,
+    )
+
+    @task(trigger_rule="none_failed_min_one_success")
+    def act(name: Any, answer: Any = None) -> str:
+        from dags.failures import at_once
+        from serving.campaign_state import CampaignRefused
+        from serving.campaign_steps import act
+
+        said = answer or {"chosen_options": [FOLLOW], "params_input": {}, "responded_by_user": None}
+        user, given = said["responded_by_user"] or {"name": "nobody"}, said.get("params_input") or {}
+        approved = {APPROVE: True, REJECT: False}.get(said["chosen_options"][0])
+        with at_once(CampaignRefused):
+            return act(name, approved, who=user["name"], role=given.get("role", ""), reason=given.get("reason", ""))
+
+    planned = plan()
+    judged = evaluate(planned)
+    acted = act(planned, decide.output)
+    who_decides(judged) >> [decide, acted]
 
 
 campaign()

@@ -44,6 +44,7 @@ _MART_NEEDS = {
     "user_daily": (("events",), _KNOWN_USERS),
     "user_portraits": (("portraits",), "select * from landing.portraits"),
     "item_features": (("items", "events"), "select item_id from landing.items union all select item_id from landing.events"),
+    "user_consents": (("users",), "select * from landing.users"),
     "trait_labels": (("user_traits",), "select * from landing.user_traits"),
     "next_purchase_labels": (
         ("events",),

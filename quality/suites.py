@@ -32,6 +32,7 @@ MART_KEYS = {
     "user_daily": ("user_id", "features_at", "created_at"),
     "user_portraits": ("user_id", "features_at", "created_at"),
     "item_features": ("item_id", "features_at", "created_at"),
+    "user_consents": ("user_id", "known_at"),
     "trait_labels": ("user_id", "trait"),
     "next_purchase_labels": ("user_id", "label_at"),
     "campaign_outcomes": ("campaign_id", "user_id"),

@@ -19,7 +19,17 @@ from serving import events
 from serving.decisions import decision_log
 from serving.decisions_recent import RecentDecisions
 from serving.errors import ConsumerError
-from serving.http import credit, operations, reviews_route, risk_orders, similar_items, v1
+from serving.http import (
+    campaign_results_route,
+    campaigns,
+    credit,
+    operations,
+    reviews_route,
+    risk_orders,
+    segments_route,
+    similar_items,
+    v1,
+)
 from serving.http.access import Gate
 from serving.http.decisions_route import FindDecisions, decisions_router
 from serving.http.envelope import MAX_BODY, Envelope
@@ -30,7 +40,8 @@ from serving.model_client import ModelError
 from serving.rate_limit import RateLimiter
 from serving.release import Releases, Shown
 from serving.shop_front import front
-from serving.web import customer, doors, feast_door, files, house_pages, reviews
+from serving.web import campaign_results_page, customer, doors, feast_door, files, house_pages, reviews, segments_page
+from serving.web import campaigns as campaign_pages
 from serving.web.house_pages import RollBack, decisions_page_router, releases_router
 from serving.web.render import page
 from serving.web.session import LoginNeeded
@@ -63,9 +74,15 @@ def create_app(
         credit.router,
         risk_orders.router,
         reviews_route.router,
+        campaigns.router,
+        campaign_results_route.router,
+        segments_route.router,
         decisions_router(decisions),
         customer.router,
         house_pages.router,
+        segments_page.router,
+        campaign_pages.router,
+        campaign_results_page.router,
         reviews.router,
         releases_router(roll_back),
         decisions_page_router(decisions, recent),

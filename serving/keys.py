@@ -27,6 +27,8 @@ SCOPES = {
     "write:events": "hand in live events",
     "plan:campaigns": "plan who gets which offer",
     "risk": "decide about credit and orders, and review what waits for a person",
+    "marketing": "read campaigns and their lists, approve or reject them",
+    "override:campaigns": "approve a campaign against its verdict",
     "read:decisions": "what was decided, and why",
     "read:operations": "metrics, gates, quarantine and model releases",
     "admin": "everything, and taking a model back",

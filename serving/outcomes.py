@@ -74,8 +74,8 @@ def evaluate(logged: Logged, *, seed: int = SEED, samples: int = SAMPLES) -> Off
             rows, reward, weights, weighted, *robust = total
             return np.array([reward / rows, weighted / rows, weighted / weights, *(value / rows for value in robust)])
 
-    found, drawn = estimates(totals.sum(axis=0)), _over_users(totals, estimates, seed, samples)
-    intervals = [_interval(value, drawn[:, place]) for place, value in enumerate(found)]
+    found, drawn = estimates(totals.sum(axis=0)), over_users(totals, estimates, seed, samples)
+    intervals = [interval(value, drawn[:, place]) for place, value in enumerate(found)]
     return OffPolicy(
         len(weight),
         len(users),
@@ -149,18 +149,18 @@ def difference(rows: "pd.DataFrame", canary: int, stable: int, metric: str, *, s
             return np.array([total[1] / total[0], total[3] / total[2], total[1] / total[0] - total[3] / total[2]])
 
     totals = np.stack(columns, axis=1)
-    found, drawn = means(totals.sum(axis=0)), _over_users(totals, means, seed, samples)
+    found, drawn = means(totals.sum(axis=0)), over_users(totals, means, seed, samples)
     least = int(min(columns[0].sum(), columns[2].sum()))
-    return Online(metric, least, float(found[0]), float(found[1]), _interval(found[2], drawn[:, 2]))
+    return Online(metric, least, float(found[0]), float(found[1]), interval(found[2], drawn[:, 2]))
 
 
-def _over_users(totals: np.ndarray, figures: Callable[[np.ndarray], np.ndarray], seed: int, samples: int) -> np.ndarray:
+def over_users(totals: np.ndarray, figures: Callable[[np.ndarray], np.ndarray], seed: int, samples: int) -> np.ndarray:
     """Figures of resampled users, `(samples, figures)`, from the sums of each user, `(users, sums)`."""
     generator, users = np.random.default_rng(seed), len(totals)
     return np.array([figures(np.bincount(generator.integers(0, users, users), minlength=users) @ totals) for _ in range(samples)])
 
 
-def _interval(value: float, drawn: np.ndarray) -> Interval:
+def interval(value: float, drawn: np.ndarray) -> Interval:
     """The value with the 2.5 % and 97.5 % points of what resamples gave (percentile bootstrap)."""
     low, high = np.nanpercentile(drawn, [2.5, 97.5]) if np.isfinite(drawn).any() else (np.nan, np.nan)
     return {"mean": float(value), "low": float(low), "high": float(high)}

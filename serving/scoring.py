@@ -43,6 +43,7 @@ def score(day: date) -> Scored:
 
     from feature_repo.frames import rows_as_of, training_frame
     from serving.model_client import ModelClient, ModelError
+    from serving.segment_members import segments_said
     from sources.files import landing_table, put_in_place, write_parquet
 
     settings, at = get_settings(), datetime.combine(day, time())
@@ -50,6 +51,7 @@ def score(day: date) -> Scored:
     asked = pd.DataFrame({"user_id": users, "event_timestamp": at})
     frame = training_frame(PORTRAIT.feature_service, asked)
     label = label_for(PORTRAIT.name, None, settings)  # a version on trial scores nobody
+    said = segments_said(at)
     vectors, texts, versions = [], [], set()
     try:
         with ModelClient(settings.model_server_target) as client:
@@ -57,7 +59,10 @@ def score(day: date) -> Scored:
                 answer = client.predict(PORTRAIT.name, _inputs(rows, at), label=label, timeout_s=60.0)
                 versions.add(answer.version)
                 vectors += answer["vector"].astype(float).tolist()
-                texts += [json.dumps(portrait, sort_keys=True) for portrait in as_portraits(answer)]
+                texts += [
+                    json.dumps(portrait | {"segments": said.get(user, {})}, sort_keys=True)
+                    for user, portrait in zip(rows["user_id"], as_portraits(answer), strict=True)
+                ]
     except ModelError as problem:
         raise NotServed(f"Scoring asks the served portrait model. {problem}") from problem
     if len(versions) > 1:

@@ -46,6 +46,8 @@ def test_help_names_every_command_and_the_exit_codes(house: Path) -> None:
         "quality",
         "evaluate",
         "release",
+        "segments",
+        "campaign",
     ):
         assert f" {command} " in done.stdout
     assert "Exit codes: 0 ok" in done.stdout

@@ -5,6 +5,7 @@ The encoder has learned from the events between the evaluated label time and its
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from training.frames import (
     to_us,
     trait_labels,
 )
+from training.held_users import part_of
 from training.histories import Histories
 from training.known_histories import some_users
 from training.portrait import Portrait
@@ -33,7 +35,7 @@ from training.portrait_evidence import outcomes_of, portrait_evidence
 from training.propensities import fit_propensities
 from training.run_folder import Evidence, TrainingWindow, skip
 from training.run_recommender import golden_users
-from training.segments import fit_segments
+from training.segments import fit_segments, served_segments
 from training.served import blocks, history_inputs, number_inputs
 from training.signatures import PORTRAIT, USER_FEATURES
 from training.spend import Spend, fit_spend, pace
@@ -70,15 +72,17 @@ def train_portrait(
     spend = _fit_spend(encoder, paid, config, seed)
 
     known = numbers_at(pd.Series(histories.user_ids), window.holdout_at)
-    served = Portrait(encoder, traits, propensities, fit_segments(known, seed), spend)
+    before = served_segments()
+    served = Portrait(encoder, traits, propensities, fit_segments(known, seed, before), spend)
     served.interests.alarm_from.assign(alarm_level(served, histories, to_us(window.holdout_at)))
     examples = golden_users(histories)
     unknown = np.full((len(examples), len(USER_FEATURES)), np.nan)
     golden = history_inputs(examples, to_us(window.holdout_at)) | number_inputs(unknown)
     facts = {**provenance, "traits": list(traits.heads), "segments": served.segments.names if served.segments else []}
+    facts |= {"segment_centres": served.segments.facts()} if served.segments else {}
     export_model(served, served.serve, PORTRAIT, draft / "saved_model", explain=served.explain, golden=golden, provenance=facts)
     held = declared[is_held & declared["trait"].isin(traits.heads)]
-    return portrait_evidence(
+    evidence = portrait_evidence(
         draft / "saved_model",
         traits,
         held,
@@ -92,6 +96,7 @@ def train_portrait(
         encoder.catalogue,
         seed,
     )
+    return replace(evidence, tables=evidence.tables | (served.segments.tables(known, before) if served.segments else {}))
 
 
 def alarm_level(served: Portrait, histories: Histories, at_us: int) -> float:
@@ -101,12 +106,6 @@ def alarm_level(served: Portrait, histories: Histories, at_us: int) -> float:
         inputs = {name: tf.constant(values) for name, values in history_inputs(histories[rows], at_us).items()}
         found.append(served.interests.evidence(served.reader.read(**inputs), inputs["as_of_us"]).numpy())
     return float(np.quantile(np.concatenate(found), 1 - ALARMED)) if found else float("inf")
-
-
-def part_of(user_ids: pd.Series, seed: int) -> np.ndarray:
-    """A number in [0, 1) for each user, the same whenever the user is asked, `(rows,)`."""
-    hashes = pd.util.hash_array(user_ids.astype(str).to_numpy(object), hash_key=f"{seed:016d}"[:16])
-    return hashes / 2.0**64
 
 
 def _fit_spend(encoder: TrainedEncoder, paid: Asked, config: PortraitConfig, seed: int) -> Spend | None:

@@ -8,7 +8,6 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from feature_repo.frames import naive_utc
-from serving import offers as marketing
 from serving import portraits
 from serving.http.parameters import as_naive_utc
 from serving.recommend import MAX_SESSION, Recommendations
@@ -207,35 +206,6 @@ class SessionBody(BaseModel):
         return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
-class CampaignBody(BaseModel):
-    """A campaign to plan."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    name: str = Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$", examples=["spring"])
-    budget: float = Field(ge=0, allow_inf_nan=False, description="in the shop's currency", examples=[500.0])
-    margin: float = Field(marketing.DEFAULT_MARGIN, gt=0, le=1, description="share of spend that is profit")
-    holdout: float = Field(0.1, ge=0, lt=1, description="share of users who get nothing, to measure by")
-    costs: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = Field(
-        None, description="cost of each offer; past campaigns' mean where absent"
-    )
-
-
-class PlanAnswer(BaseModel):
-    """A campaign's plan; its rows lie in the house under `path`."""
-
-    request: CampaignBody
-    as_of: UtcTime
-    model_version: int
-    audience: int
-    held_out: int
-    treated: dict[str, int]
-    planned_cost: float
-    expected_spend: float
-    expected_profit: float
-    path: str = Field(examples=["campaigns/spring/plan.parquet"])
-
-
 class Taken(BaseModel):
     """What became of the events of a request."""
 
@@ -266,10 +236,6 @@ def recommendations_answer(answer: Recommendations, decision_id: str | None) -> 
     """One flat object per item."""
     items = [{**asdict(place), **asdict(place.card)} for place in answer.items]
     return RecommendationsAnswer.model_validate(asdict(answer) | {"items": items, "decision_id": decision_id})
-
-
-def plan_answer(plan: marketing.Plan) -> PlanAnswer:
-    return PlanAnswer.model_validate(asdict(plan) | {"path": f"campaigns/{plan.path.name}/plan.parquet"})
 
 
 def _plain(value: Any) -> Any:

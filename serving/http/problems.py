@@ -23,8 +23,12 @@ KINDS: dict[str, tuple[int, str]] = {
     "form-refused": (403, "The form did not come from this page"),
     "unknown-user": (404, "Nobody of that id is known"),
     "unknown-item": (404, "No item of that id is known"),
+    "unknown-segment": (404, "No segment of that name is shown"),
+    "no-results": (404, "No campaign of that name was approved"),
     "unknown-decision": (404, "No decision of that id is known"),
     "not-found": (404, "There is no such page"),
+    "unknown-campaign": (404, "No campaign of that name is known"),
+    "campaign-refused": (409, "The campaign cannot be changed so"),
     "release-refused": (409, "The release cannot be changed so"),
     "already-reviewed": (409, "A person has decided otherwise"),
     "still-answering": (409, "The first request of this key is not answered yet"),
@@ -81,8 +85,18 @@ class ProblemError(Exception):
 
 
 #: By the name of the consumers' error (`serving/errors.py`).
-_CONSUMER = {"UnknownUser": "unknown-user", "UnknownItem": "unknown-item", "NotServed": "not-served", "BadRequest": "bad-request"}
-_CONSUMER |= {"UnknownReview": "unknown-decision", "AlreadyReviewed": "already-reviewed"}
+_CONSUMER = {
+    "UnknownUser": "unknown-user",
+    "UnknownItem": "unknown-item",
+    "UnknownSegment": "unknown-segment",
+    "UnknownCampaign": "unknown-campaign",
+    "CampaignRefused": "campaign-refused",
+    "NoResults": "no-results",
+    "UnknownReview": "unknown-decision",
+    "AlreadyReviewed": "already-reviewed",
+    "NotServed": "not-served",
+    "BadRequest": "bad-request",
+}
 _HTTP = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 400: "bad-request"}
 
 

@@ -1,4 +1,4 @@
-"""Version 1 of the API: portraits, recommendations, offers, campaigns, events.
+"""Version 1 of the API: portraits, recommendations, offers, events.
 
 Paths take ids with slashes in them: a shop's ids are its own.
 """
@@ -12,16 +12,13 @@ from serving import offers as marketing
 from serving.errors import UnknownUser
 from serving.http.access import needs
 from serving.http.answers import (
-    CampaignBody,
     Change,
     ChangesAnswer,
     OffersAnswer,
-    PlanAnswer,
     PortraitAnswer,
     RecommendationsAnswer,
     SessionBody,
     Taken,
-    plan_answer,
     portrait_answer,
     recommendations_answer,
 )
@@ -113,18 +110,6 @@ def get_offers(user_id: UserId) -> OffersAnswer:
     """What each offer would change for a user, by falling expected profit; the advice is logged."""
     answer = marketing.offers(user_id)
     return OffersAnswer.model_validate(asdict(answer) | {"decision_id": decided.log_offers(answer)})
-
-
-@router.post(
-    "/campaigns",
-    tags=["marketing"],
-    status_code=201,
-    dependencies=[needs("plan:campaigns")],
-    responses=told_in_schema("bad-request", "not-served"),
-)
-def plan_campaign(body: CampaignBody) -> PlanAnswer:
-    """Plans who gets which offer within a budget; the rows stand in the house, under `campaigns/<name>/plan.parquet`."""
-    return plan_answer(marketing.plan(marketing.CampaignRequest(**body.model_dump())))
 
 
 @router.post(

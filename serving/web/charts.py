@@ -73,3 +73,56 @@ def share_bar(share: float | None, mark: float | None = None) -> Markup:
         f'<svg class="bar" aria-hidden="true" focusable="false"><rect class="track" width="100%" height="100%" rx="3"/>'
         f'<rect class="fill" width="{width:.1f}%" height="100%" rx="3"/>{tick}</svg>'
     )
+
+
+@dataclass(frozen=True)
+class BudgetChart:
+    """What a plan would be worth by its budget: a path, `(y, label)` and `(x, label)` of the grid, and where the budget asked for stands."""
+
+    path: str
+    grid: tuple[tuple[float, str], ...]
+    budgets: tuple[tuple[float, str], ...]
+    mark: tuple[float, float]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT + 24
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    bottom: int = HEIGHT - BOTTOM
+
+
+def value_by_budget(points: Sequence[tuple[float, float]], budget: float) -> BudgetChart | None:
+    """The curve up to three budgets, or to where more of it adds nothing; None of fewer than two points."""
+    known = sorted({(0.0, min([0.0, *(value for _, value in points)])), *points})
+    last = max(min(3 * budget, known[-1][0]), budget)
+    shown = [point for point in known if point[0] <= last] or known[:1]
+    if shown[-1][0] < last:  # where the curve is left, or flat behind its end
+        beyond = next((point for point in known if point[0] > last), None)
+        share = (last - shown[-1][0]) / (beyond[0] - shown[-1][0]) if beyond else 0.0
+        shown.append((last, shown[-1][1] + share * ((beyond[1] if beyond else 0.0) - shown[-1][1])))
+    low, high = min(value for _, value in shown), max(value for _, value in shown)
+    if len(shown) < 2 or high <= low or last <= 0:
+        return None
+    edge, end, bottom = LEFT + 24, WIDTH - RIGHT, HEIGHT - BOTTOM
+
+    def x(money: float) -> float:
+        return edge + (end - edge) * money / last
+
+    def y(value: float) -> float:
+        return TOP + (bottom - TOP) * (1 - (value - low) / (high - low))
+
+    at = max(value for money, value in shown if money <= budget + 1e-6)
+    return BudgetChart(
+        " ".join(f"{'L' if n else 'M'}{x(money):.1f} {y(value):.1f}" for n, (money, value) in enumerate(shown)),
+        tuple((y(low + share * (high - low)), _short(low + share * (high - low))) for share in (0, 0.25, 0.5, 0.75, 1)),
+        tuple((x(share * last), _short(share * last)) for share in (0, 0.25, 0.5, 0.75, 1)),
+        (x(budget), y(at)),
+    )
+
+
+def _short(number: float) -> str:
+    """Three digits and a letter for thousands."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if abs(number) >= size:
+            return f"{number / size:.3g}{letter}".replace("-", "\u2212")
+    return f"{number:.3g}".replace("-", "\u2212")

@@ -1,4 +1,4 @@
-"""Pages about the house: segments, model releases, data quality and quarantine, decisions."""
+"""Pages about the house: model releases, data quality and quarantine, decisions."""
 
 import json
 import re
@@ -18,7 +18,6 @@ from serving.http.problems import ProblemError, as_problem
 from serving.release import ReleaseRefused, Shown
 from serving.release_config import NotFollowed
 from serving.releases import releases
-from serving.segments import segments
 from serving.shop_front import front
 from serving.web.render import page
 from serving.web.session import checked_form, may
@@ -34,20 +33,6 @@ DECISIONS = 50
 _MOMENT = re.compile(r"[0-9a-f]{14}")
 
 router = APIRouter(include_in_schema=False)
-
-
-@router.get("/segments", dependencies=[may("read:portrait")])
-def segments_page(request: Request, name: str = "") -> HTMLResponse:
-    """All segments, or one with its profile against everybody."""
-    values: dict[str, Any] = {"found": None, "segment": None, "problem": None, "name": name[:200]}
-    try:
-        values["found"] = segments(front().clock())
-    except ConsumerError as error:
-        values["problem"] = as_problem(error)
-    if values["found"] and name:
-        values["segment"] = next((one for one in values["found"].segments if one.name == name), None)
-    missing = name and values["found"] and not values["segment"]
-    return page(request, "segments.html", 404 if missing else 200, **values)
 
 
 @router.get("/quality", dependencies=[may("read:operations")])

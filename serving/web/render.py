@@ -15,9 +15,9 @@ from settings import get_settings
 
 #: Pages in the navigation.
 PAGES = {
-    **{"customers": "/", "segments": "/segments", "releases": "/releases", "quality": "/quality", "decisions": "/decisions"},
-    "reviews": "/reviews",
-}
+    "customers": "/", "segments": "/segments", "campaigns": "/campaigns", "releases": "/releases", "quality": "/quality",
+    "decisions": "/decisions", "reviews": "/reviews",
+}  # fmt: skip
 _environment = Environment(
     loader=FileSystemLoader(Path(__file__).parent.parent / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
     lstrip_blocks=True,

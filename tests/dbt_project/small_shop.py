@@ -92,7 +92,7 @@ def _by_hand() -> Deliveries:
         date(2024, 1, 1): {
             "users": [
                 {"user_id": "u0", "registered_at": day("01-01"), "country": "FR"},
-                {"user_id": "u1", "registered_at": OPENED, "country": "NL", "consent_credit": True},
+                {"user_id": "u1", "registered_at": OPENED, "country": "NL", "consent_credit": True, "consent_marketing": True},
             ],
             "user_traits": [{"user_id": "u1", "trait": "gender", "value": "f", "shop_known_at": None}],
             "items": [

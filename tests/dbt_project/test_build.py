@@ -45,6 +45,7 @@ def test_a_failure_names_the_rule_and_the_next_build_makes_up_for_it(house: Path
         "order_features": 0,
         "order_labels": 0,
         "trait_labels": 0,
+        "user_consents": 0,
         "user_daily": 0,
         "user_portraits": 0,
         "user_features": 0,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from serving import offers, portraits
+from serving.campaign_request import CampaignRequest
 from serving.errors import BadRequest, UnknownUser
 from serving.model_inputs import history_inputs, to_us, user_inputs
 from serving.shop_front import ItemCard
@@ -96,4 +97,4 @@ def test_trait_epoch_and_recent_events_are_newest_first(shop: FakeFront) -> None
 )
 def test_a_campaign_that_breaks_a_rule_is_refused(field: str, value: object, message: str) -> None:
     with pytest.raises(BadRequest, match=message):
-        offers.CampaignRequest(**({"name": "spring", "budget": 1.0} | {field: value}))
+        CampaignRequest(**({"name": "spring", "budget": 1.0} | {field: value}))

@@ -61,7 +61,7 @@ class FakeClient:
 def served(house: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeClient]:
     """A house with three known users and a served portrait model."""
     from feature_repo import frames
-    from serving import model_client
+    from serving import model_client, segment_members
 
     def frame(service: str, labels: pd.DataFrame) -> pd.DataFrame:
         assert service == "portrait_v1"
@@ -71,6 +71,7 @@ def served(house: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeClient]:
 
     monkeypatch.setattr(frames, "rows_as_of", lambda _view, _at: pd.DataFrame({"user_id": USERS}))
     monkeypatch.setattr(frames, "training_frame", frame)
+    monkeypatch.setattr(segment_members, "segments_said", lambda _at: {"ann": {"rfm": "champions", "rules": ["full_carts"]}})
     monkeypatch.setattr(model_client, "ModelClient", FakeClient)
     monkeypatch.setattr(FakeClient, "asked", [])
     monkeypatch.setattr(scoring, "BATCH", 2)
@@ -99,6 +100,7 @@ def test_a_day_scores_every_known_user_in_batches_and_again_replaces_itself(serv
         "segment": "browsers, quiet",
         **dict.fromkeys(scoring.PROBABILITIES, 0.1),
         "expected_spend_90d": 12.3457,
+        "segments": {"rfm": "champions", "rules": ["full_carts"]},
     }
     assert json.loads(first[1]["portrait"])["expected_spend_90d"] is None  # the model did not say
     scoring.score(date(2024, 2, 1))

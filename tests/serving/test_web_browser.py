@@ -40,6 +40,7 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs
 PAGES = (
     *("/", "/?user=ann", "/?user=ann&as_of=2024-02-21", "/?user=nobody", "/segments", "/segments?name=buyers", "/releases", "/quality"),
     *("/docs", "/decisions", "/decisions?user=nobody", "/decisions?id=l1", "/nothing", "/reviews", "/reviews?kind=credit&done=refuse"),
+    *("/segments?kind=rfm", "/segments?kind=rules", "/campaigns/spring/results"),
 )
 SCREENS = {"phone": {"width": 390, "height": 844}, "desktop": {"width": 1280, "height": 900}}
 

@@ -44,7 +44,9 @@ def shop() -> FakeFront:
 
 
 def put(monkeypatch: pytest.MonkeyPatch, front: FakeFront) -> FakeFront:
-    """Every consumer stands on this shop front."""
+    """Every consumer stands on this shop front, and segments of one customer are shown."""
+    monkeypatch.setenv("PORTRAIT_LEAST_SEGMENT", "1")
+    get_settings.cache_clear()
     create_app()  # all modules are loaded
     for name, module in list(sys.modules.items()):
         if name.startswith("serving.") and hasattr(module, "front"):
@@ -94,6 +96,12 @@ def portrait_row(user: str, at: str, known: str, told: str, version: str = "2") 
     return {"user_id": user, "model_version": version, "vector": [0.5, -0.5], "portrait": told, **times}
 
 
+def consent(user: str, at: str = "01-01", marketing: bool = True) -> dict[str, Any]:
+    """What a user agreed to, as the mart has it."""
+    others = {"has_personalisation_consent": True, "has_credit_consent": False}
+    return {"user_id": user, "known_at": day(at), "has_marketing_consent": marketing, **others}
+
+
 def furnish() -> None:
     """What a house publishes of ann and bob: features of two days, and ann's portraits of two, the second corrected a day later."""
     features = [
@@ -104,6 +112,7 @@ def furnish() -> None:
     history = {"event_item_ids": ["a"], "event_types": ["view"], "event_times_us": [1]}
     publish("user_sequences", [{"user_id": "ann", "features_at": day("02-01"), "created_at": day("02-01"), **history}])
     publish("user_daily", [])
+    publish("user_consents", [consent(user) for user in ("ann", "bob")])
     rows = [
         portrait_row("ann", "02-05", "02-05", said(0.25)),
         portrait_row("ann", "02-20", "02-20", said(0.5, chance=0.7)),

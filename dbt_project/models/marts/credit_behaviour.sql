@@ -4,7 +4,7 @@
 with
 
 consents as (
-    select user_id, coalesce(consent_credit, false) as is_agreed, known_at, {{ in_force_until() }}
+    select user_id, has_credit_consent as is_agreed, known_at, {{ in_force_until() }}
     from {{ ref('stg_user_consents') }}
 ),
 
