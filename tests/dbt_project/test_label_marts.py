@@ -37,9 +37,11 @@ def test_labels_are_the_30_days_after_each_monday_as_known_when_they_were_over(b
 
 
 def test_every_version_of_a_consent_stands_from_when_it_was_known(built: Built) -> None:
-    told = {at: row["has_marketing_consent"] for (user, at), row in built["user_consents"].items() if user == "u1"}
-    assert told == {day("01-02"): True, day("01-11"): False}
-    assert not any(row["has_credit_consent"] for row in built["user_consents"].values())
+    told = {
+        at: (row["has_marketing_consent"], row["has_credit_consent"]) for (user, at), row in built["user_consents"].items() if user == "u1"
+    }
+    assert told == {day("01-02"): (True, True), day("01-11"): (False, False)}
+    assert not any(row["has_personalisation_consent"] for row in built["user_consents"].values())
 
 
 def test_labels_and_outcomes_stand_as_last_corrected(built: Built) -> None:
