@@ -30,7 +30,14 @@ app = typer.Typer(
 )
 for command in (demo, up, down, status, doctor, sources, ingest, load, run, show, recommend, offers, changes, parity):
     app.command()(command)
-for name, group in {"evaluate": evaluate, "quarantine": quarantine, "quality": quality, "keys": keys, "release": release, "campaign": campaign}.items():
+for name, group in {
+    "evaluate": evaluate,
+    "quarantine": quarantine,
+    "quality": quality,
+    "keys": keys,
+    "release": release,
+    "campaign": campaign,
+}.items():
     app.add_typer(group, name=name)
 
 

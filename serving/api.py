@@ -53,7 +53,16 @@ def create_app(*, decisions: FindDecisions | None = None, roll_back: RollBack | 
     )
     settings, metrics = get_settings(), Metrics()
     app.state.gate = Gate(RateLimiter(settings.api_rate, settings.api_burst), metrics)
-    routers = [operations.router, v1.router, campaigns.router, similar_items.router, decisions_router(decisions), customer.router, house_pages.router, campaign_pages.router]
+    routers = [
+        operations.router,
+        v1.router,
+        campaigns.router,
+        similar_items.router,
+        decisions_router(decisions),
+        customer.router,
+        house_pages.router,
+        campaign_pages.router,
+    ]
     for router in (*routers, releases_router(roll_back), decisions_page_router(decisions), doors.router, files.router):
         app.include_router(router)
     for kind in (ProblemError, ConsumerError, ModelError, RequestValidationError, HTTPException):
