@@ -31,8 +31,15 @@ app = typer.Typer(
 )
 for command in (demo, up, down, status, doctor, sources, ingest, load, run, show, recommend, offers, changes, parity):
     app.command()(command)
-groups = {"evaluate": evaluate, "quarantine": quarantine, "quality": quality, "keys": keys, "release": release}
-for name, group in (groups | {"campaign": campaign, "segments": segments}).items():
+for name, group in {
+    "evaluate": evaluate,
+    "quarantine": quarantine,
+    "quality": quality,
+    "keys": keys,
+    "release": release,
+    "campaign": campaign,
+    "segments": segments,
+}.items():
     app.add_typer(group, name=name)
 
 

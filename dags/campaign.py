@@ -1,9 +1,8 @@
 """### Who gets which offer, within a budget
 
-**plan** asks the served uplift model for every user who agreed to offers, spends the budget where it earns most, and keeps a holdout to
-measure by. **evaluate** judges the plan by past randomised campaigns. **decide**: *Required Actions* of a run that a person started shows
-both; approve, reject, or let the verdict. **act** assigns and writes the lists to send by, or not. A plan that may lose is only approved
-with a reason and a role; where nobody decides, it waits on the web page `/campaigns`. `docs/marketing.md` says more.
+**plan** spends the budget where the served uplift model says that it earns most, among users who agreed, and keeps a holdout. **evaluate**
+judges it by past randomised campaigns. **decide**: *Required Actions* of a run that a person started; who says nothing lets the verdict.
+**act** assigns and writes lists to send by, or leaves the plan waiting on the page `/campaigns`. `docs/marketing.md` says more.
 
 Follows `deploy`, with the form's defaults and without asking anybody. Skipped, with the reason, where no uplift model is served.
 """
@@ -13,13 +12,12 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.sdk import Param, PartitionedAssetTimetable, dag, get_current_context, task
+from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, task
 
 from dags.assets import SERVED, received
-from dags.campaign_form import ANSWER_TIME, form
+from dags.campaign_form import ANSWER_TIME, REASONS, form
 from dags.choices import DEFAULT_ARGS
-
-FOLLOW, APPROVE, REJECT = "Follow the verdict", "Approve", "Reject"
+from serving.campaign_answer import APPROVE, FOLLOW, REJECT
 
 
 @dag(
@@ -61,10 +59,7 @@ def campaign() -> None:
         body="{{ ti.xcom_pull(task_ids='evaluate') }}",
         options=[FOLLOW, APPROVE, REJECT],
         defaults=FOLLOW,
-        params={
-            "reason": Param("", type="string", description="why; needed to approve a plan that may lose"),
-            "role": Param("", type="string", description="your role; needed for the same"),
-        },
+        params=REASONS,
         response_timeout=ANSWER_TIME,
     )
 
@@ -72,18 +67,13 @@ def campaign() -> None:
     def act(name: Any, answer: Any = None) -> str:
         from dags.failures import at_once
         from serving.campaign_state import CampaignRefused
-        from serving.campaign_steps import act
+        from serving.campaign_steps import act_on_answer
 
-        said = answer or {"chosen_options": [FOLLOW], "params_input": {}, "responded_by_user": None}
-        user, given = said["responded_by_user"] or {"name": "nobody"}, said.get("params_input") or {}
-        approved = {APPROVE: True, REJECT: False}.get(said["chosen_options"][0])
         with at_once(CampaignRefused):
-            return act(name, approved, who=user["name"], role=given.get("role", ""), reason=given.get("reason", ""))
+            return act_on_answer(name, answer)
 
     planned = plan()
-    judged = evaluate(planned)
-    acted = act(planned, decide.output)
-    who_decides(judged) >> [decide, acted]
+    who_decides(evaluate(planned)) >> [decide, act(planned, decide.output)]
 
 
 campaign()

@@ -10,6 +10,11 @@ from dags.choices import day, window
 
 #: How long a person has to answer before the verdict decides.
 ANSWER_TIME = timedelta(hours=1)
+#: What a person says beside the choice.
+REASONS = {
+    "reason": Param("", type="string", description="why; needed to approve a plan that may lose"),
+    "role": Param("", type="string", description="your role; needed for the same"),
+}
 
 
 def form() -> dict[str, Param]:

@@ -1,10 +1,11 @@
 """Which offer each user gets within a budget, channel budgets and segment quotas, and what one more unit of budget would be worth.
 
-A multiple-choice knapsack. Without quotas and channel budgets one walk over all users' efficient frontiers by falling return solves its linear
-relaxation for every budget at once (Sinha and Zoltners 1979), so the plan is below the optimum by less than one user's best step. With them,
-Lagrange multipliers are sought for each budget of a ladder that does not hang on the budget asked for (`budget_prices.py`), each such plan is
-filled up by the same walk (`budget_steps.py`), and the best that fits is taken: the more budget, the more plans there are to choose from, so
-more budget never earns less. Up to EXACT_USERS are solved exactly by HiGHS (`budget_exact.py`), since a step that does not fit matters there.
+A multiple-choice knapsack. Without quotas and channel budgets one walk over all users' efficient frontiers by falling return solves its
+linear relaxation for every budget at once (Sinha and Zoltners 1979), so the plan is below the optimum by less than one user's best step.
+With them, Lagrange multipliers are sought for each budget of a ladder that does not hang on the budget asked for (`budget_prices.py`), each
+such plan is filled up by the same walk (`budget_steps.py`), and the best that fits is taken: the more budget, the more plans there are to
+choose from, so more budget never earns less. Up to EXACT_USERS are solved exactly by HiGHS (`budget_exact.py`), since a step that does not
+fit matters there.
 """
 
 from dataclasses import dataclass, field
@@ -39,9 +40,9 @@ class Limit:
 class Problem:
     """Whom to give which arm. An arm is an offer, or several at once; a user gets one or none.
 
-    `value` is what is maximised and `cost` what the budget bounds, `(users, arms)`, costs not negative. `segment` is the place of each user's
-    segment, `(users,)`; of segment s at least `least[s]` and at most `most[s]` users get an arm. An arm of negative value is only given
-    where `least` demands it.
+    `value` is what is maximised and `cost` what the budget bounds, `(users, arms)`, costs not negative. `segment` is the place of each
+    user's segment, `(users,)`; of segment s at least `least[s]` and at most `most[s]` users get an arm. An arm of negative value is only
+    given where `least` demands it.
     """
 
     value: np.ndarray
@@ -54,7 +55,9 @@ class Problem:
 
     def __post_init__(self) -> None:
         if self.value.shape != self.cost.shape or not (np.isfinite(self.value).all() and np.isfinite(self.cost).all()):
-            raise ValueError(f"`value` and `cost` must be finite, one for each user and arm. Received {self.value.shape}, {self.cost.shape}.")
+            raise ValueError(
+                f"`value` and `cost` must be finite, one for each user and arm. Received {self.value.shape}, {self.cost.shape}."
+            )
         lowest = float(self.cost.min(initial=0.0))
         if self.budget < 0 or lowest < 0:
             raise ValueError(f"`budget` and `cost` must not be negative. Received budget {self.budget}, lowest cost {lowest}.")

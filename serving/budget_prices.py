@@ -1,7 +1,8 @@
 """Lagrange multipliers of a plan's limits: what one more unit of each is worth, and the plan that follows from them.
 
-Segments' quotas need no search: within a segment the users with the highest priced value are taken. The multipliers of the budget and of the
-limits beside it are found one after the other by bisection, on a sample where there are many users, and raised until everybody's plan fits.
+Segments' quotas need no search: within a segment the users with the highest priced value are taken. The multipliers of the budget and of
+the limits beside it are found one after the other by bisection, on a sample where there are many users, and raised until everybody's plan
+fits.
 Whatever the multipliers, value less priced cost plus the priced limits bounds the value of every plan from above (weak duality).
 """
 
@@ -60,8 +61,9 @@ def at_least(problem: Problem) -> np.ndarray:
     chosen = relaxed(needed, prices_at(needed, np.inf))
     if not problem.keeps(chosen):
         over = [one.name for one in problem.limits if problem.total(one.uses, chosen) > one.most + SLACK]
+        spent = problem.total(problem.cost, chosen)
         raise Infeasible(
-            f"What the quotas demand must fit the budget. At least it costs {problem.total(problem.cost, chosen):.2f} of {problem.budget:.2f}"
+            f"What the quotas demand must fit the budget. At least it costs {spent:.2f} of {problem.budget:.2f}"
             + (f", and more than there is of {', '.join(over)}" if over else "")
             + ". Raise the budget or lower the quotas."
         )
@@ -126,14 +128,16 @@ def _sought(problem: Problem, budget: float) -> Prices:
     for _ in range(ROUNDS if problem.limits else 1):
         before = prices
         if np.isfinite(budget):
-            own = prices
-            price = _lowest(lambda x: problem.total(problem.cost, relaxed(problem, replace(own, budget=x))) <= budget + SLACK)
-            prices = replace(prices, budget=price)
+            prices = replace(prices, budget=_lowest(_fits(problem, prices, budget)))
         for place, limit in enumerate(problem.limits):
             prices = _with(prices, place, _lowest(_keeps(problem, prices, place, limit)))
         if np.allclose([before.budget, *before.limits], [prices.budget, *prices.limits], rtol=1e-3, atol=1e-9):
             break
     return prices
+
+
+def _fits(problem: Problem, prices: Prices, budget: float) -> Callable[[float], bool]:
+    return lambda x: problem.total(problem.cost, relaxed(problem, replace(prices, budget=x))) <= budget + SLACK
 
 
 def _keeps(problem: Problem, prices: Prices, place: int, limit: Limit) -> Callable[[float], bool]:

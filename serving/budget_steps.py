@@ -1,5 +1,5 @@
-"""The walk: from one plan to ever dearer ones, by the steps that return most. Its order does not hang on the budget, so a larger budget walks on
-from where a smaller one stopped."""
+"""The walk: from one plan to ever dearer ones, by the steps that return most. Its order does not hang on the budget, so a larger budget
+walks on from where a smaller one stopped."""
 
 from dataclasses import dataclass
 
@@ -108,8 +108,10 @@ def _allowed(problem: Problem, start: np.ndarray, steps: _Steps) -> np.ndarray:
     """Which steps keep segments' most and the limits beside the budget, `(steps,)`; with a step all later ones of its user fall."""
     is_barred = np.zeros(len(steps.user), bool)
     enters = np.flatnonzero(steps.before < 0)
-    room = problem.most - np.bincount(problem.segment[start >= 0], minlength=len(problem.most))
-    if (room < [len(own) for own in problem.members] - np.bincount(problem.segment[start >= 0], minlength=len(room))).any():
+    taken = np.bincount(problem.segment[start >= 0], minlength=len(problem.most))
+    sizes = np.bincount(problem.segment, minlength=len(problem.most))
+    room = problem.most - taken
+    if bool(np.any(problem.most < sizes)):
         own = problem.segment[steps.user[enters]]
         order = np.argsort(own, kind="stable")
         place = np.empty(len(own), np.int64)

@@ -1,5 +1,5 @@
-"""Approving a plan or rejecting it. Approval assigns: who gets what and who is held out, with the probability of it, as of a given moment; the same
-goes to the log of decisions and into the lists to send by. Each step may be killed and done again."""
+"""Approving a plan or rejecting it. Approval assigns: who gets what and who is held out, with the probability of it, as of a given moment;
+the same goes to the log of decisions and into the lists to send by. Each step may be killed and done again."""
 
 import hashlib
 from collections.abc import Iterator
@@ -19,9 +19,7 @@ from settings import Settings
 from training.signatures import UPLIFT
 
 
-def approve(
-    name: str, settings: Settings, *, who: str, assigned_at: datetime, role: str = "", why: str = "", override: str = ""
-) -> Status:
+def approve(name: str, settings: Settings, *, who: str, assigned_at: datetime, role: str = "", why: str = "", override: str = "") -> Status:
     """Assigns the campaign as of `assigned_at` (UTC, without zone); approving what is approved changes nothing.
 
     CampaignRefused where the verdict does not bless the plan, unless somebody in a named role says in `override` why it is sent
@@ -65,7 +63,9 @@ def _check(name: str, found: Evaluation | None, override: str, role: str) -> Non
             "somebody in a named role override it with a reason."
         )
     if not role.strip():
-        raise CampaignRefused(f"Whoever overrides a verdict must do so in a named role. Received none for {name}. Name it, e.g. head of marketing.")
+        raise CampaignRefused(
+            f"Whoever overrides a verdict must do so in a named role. Received none for {name}. Name it, e.g. head of marketing."
+        )
 
 
 def _assigned(name: str, settings: Settings, assigned_at: datetime) -> pa.Table:

@@ -65,9 +65,7 @@ def audience(request: CampaignRequest, as_of: datetime, settings: Settings) -> A
         raise BadRequest(
             f"A plan needs an audience. Of {len(rows)} eligible users all {len(rows)} are held out: lower `holdout`, or load users."
         )
-    return Audience(
-        user_ids, rows["segment"].to_numpy(object), is_held_out, propensity, rows["buys_anyway"].to_numpy(float), left_out
-    )
+    return Audience(user_ids, rows["segment"].to_numpy(object), is_held_out, propensity, rows["buys_anyway"].to_numpy(float), left_out)
 
 
 def held_out(request: CampaignRequest, user_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

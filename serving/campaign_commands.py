@@ -1,4 +1,5 @@
-"""`portrait campaign ...`: plan, judge, approve or reject who gets which offer. Light to import: what a command calls is imported when called."""
+"""`portrait campaign ...`: plan, judge, approve or reject who gets which offer. Light to import: what a command calls is imported when
+called."""
 
 import getpass
 from pathlib import Path
@@ -20,7 +21,8 @@ campaign.command()(results)
 
 @campaign.command()
 def plan(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML or JSON; serving/campaign.toml shows every field.")], as_json: AsJson = False
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML or JSON; serving/campaign.toml shows every field.")],
+    as_json: AsJson = False,
 ) -> None:
     """Plan a campaign and judge the plan by past randomised campaigns."""
     from serving.campaign_evaluate import evaluate_plan

@@ -1,7 +1,7 @@
 """Judges a plan before it is sent, by what its rule would have done in past randomised campaigns; writes `evaluation.json` beside it.
 
-The rule is asked about past users as it is asked about those of the plan: features as known when they were assigned, the shop's own covariates
-unknown. Of campaigns that the model learned from only those users are judged by whom it never saw. Quotas are left aside.
+The rule is asked about past users as it is asked about those of the plan: features as known when they were assigned, the shop's own
+covariates unknown. Of campaigns that the model learned from only those users are judged by whom it never saw. Quotas are left aside.
 """
 
 import json

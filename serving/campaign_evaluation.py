@@ -1,8 +1,10 @@
 """What a plan's rule would have earned on logged randomised campaigns, against giving nobody anything: off-policy evaluation.
 
-For a user whom the rule gives an offer, the gain is estimated from those who happened to get that offer and those who happened to get nothing,
-each weighted by one over the probability of what happened (Horvitz and Thompson 1952), self-normalised (Swaminathan and Joachims 2015), and
-doubly robust (Dudik, Langford and Li 2011) with an outcome model that never saw the user it judges (cross-fitting, Chernozhukov et al. 2018).
+For a user whom the rule gives an offer, the gain is estimated from those who happened to get that offer and those who happened to get
+nothing, each weighted by one over the probability of what happened (Horvitz and Thompson 1952), self-normalised (Swaminathan and Joachims
+2015), and doubly robust (Dudik, Langford and Li 2011) with an outcome model that never saw the user it judges (cross-fitting, Chernozhukov
+et al.
+2018).
 For a user whom the rule gives nothing the gain is 0. Intervals resample users.
 """
 
@@ -18,6 +20,8 @@ from serving.release_compare import Interval
 LEAST_ROWS = 100
 FOLDS = 5
 NOTHING = -1
+#: Stands for an unknown number: trees split it off.
+UNKNOWN = -1e9
 
 Verdict = Literal["blessed", "unsure", "loss", "unknown"]
 
@@ -91,6 +95,7 @@ def cross_fitted(trials: Trials, folds: int = FOLDS) -> np.ndarray:
 
     _, of_user = np.unique(trials.user, return_inverse=True)
     fold = np.random.default_rng(SEED).permutation(int(of_user.max()) + 1)[of_user] % folds
+    features = np.nan_to_num(trials.features, nan=UNKNOWN)  # a column of which nothing is known is more than sklearn's bins can take
     arms = int(max(trials.given.max(), trials.wanted.max())) + 2
     expected = np.full((len(trials.reward), arms), float(trials.reward.mean()))
     for part in range(folds):
@@ -99,7 +104,7 @@ def cross_fitted(trials: Trials, folds: int = FOLDS) -> np.ndarray:
             learn = ~asked & (trials.given == arm)
             if learn.sum() >= LEAST_ROWS and asked.any():
                 model = HistGradientBoostingRegressor(max_iter=50, max_leaf_nodes=8, min_samples_leaf=40, random_state=SEED)
-                expected[asked, arm + 1] = model.fit(trials.features[learn], trials.reward[learn]).predict(trials.features[asked])
+                expected[asked, arm + 1] = model.fit(features[learn], trials.reward[learn]).predict(features[asked])
     return expected
 
 

@@ -1,8 +1,8 @@
 """Lists to send a campaign by, under `campaigns/<name>/exports/`: users by offer for coupons and e-mail, hashed audiences for advertisers.
 
-An identifier for an advertiser is HMAC-SHA-256, in hex, of the user id after NFKC, strip and lower case, under a key of the campaign's own that
-is derived from a secret of the house: nobody can undo it by trying ids, and two campaigns' lists cannot be joined. Who holds the house can match
-what comes back, by hashing its users again.
+An identifier for an advertiser is HMAC-SHA-256, in hex, of the user id after NFKC, strip and lower case, under a key of the campaign's own
+that is derived from a secret of the house: nobody can undo it by trying ids, and two campaigns' lists cannot be joined. Who holds the
+house can match what comes back, by hashing its users again.
 """
 
 import csv

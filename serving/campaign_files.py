@@ -1,11 +1,11 @@
 """What a campaign leaves in the house, `campaigns/<name>/`, and the columns of its tables: the contract with whoever measures results.
 
-    plan.json             the request, and the plan in totals
-    plan.parquet          a row for every user who could get an offer, whoever does
-    evaluation.json       what logged campaigns say of the plan before it is sent
-    assignments.parquet   written on approval: who was assigned what, and with which probability
-    status.json           where the campaign stands, and who decided it when and why (`campaign_state.py`)
-    exports/              lists to send by
+plan.json             the request, and the plan in totals
+plan.parquet          a row for every user who could get an offer, whoever does
+evaluation.json       what logged campaigns say of the plan before it is sent
+assignments.parquet   written on approval: who was assigned what, and with which probability
+status.json           where the campaign stands, and who decided it when and why (`campaign_state.py`)
+exports/              lists to send by
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ from sources.durable import replace_whole
 CONTROL = "control"
 
 #: One row per user of the eligible audience, sorted by user_id. `intended_offer` is what the plan's rule gives, null for none; of a user in
-#: the holdout it is what the user would have got. `offer` is the same, null in the holdout. `propensity` is the probability of the row's own
-#: side: that of being held out, or of not being. Effects, cost and profit are those of `intended_offer`, 0 where there is none.
+#: the holdout it is what the user would have got. `offer` is the same, null in the holdout. `propensity` is the probability of the row's
+#: own side: that of being held out, or of not being. Effects, cost and profit are those of `intended_offer`, 0 where there is none.
 PLAN = pa.schema(
     [
         ("user_id", pa.string()),

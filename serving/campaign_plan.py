@@ -1,5 +1,5 @@
-"""Plans a campaign: the uplift of every eligible user, the budget spent where it earns most, and what that is worth, in files for people and
-programs (`campaign_files.py`). The same request at the same time gives the same plan."""
+"""Plans a campaign: the uplift of every eligible user, the budget spent where it earns most, and what that is worth, in files for people
+and programs (`campaign_files.py`). The same request at the same time gives the same plan."""
 
 import json
 from collections import Counter
@@ -137,9 +137,7 @@ def _summed(
     added = {kind: float(money.of(table, given).sum()) for kind, table in money.added.items()}
     arms = np.array([*terms.names, ""], object)[given]
     counted = Counter(zip(people.segments[free].tolist(), arms[free].tolist(), strict=True))
-    groups = tuple(
-        {"segment": segment, "offer": offer or None, "users": count} for (segment, offer), count in sorted(counted.items())
-    )
+    groups = tuple({"segment": segment, "offer": offer or None, "users": count} for (segment, offer), count in sorted(counted.items()))
     prices: Prices = solution.prices
     return Plan(
         request,
@@ -188,5 +186,3 @@ def _write(plan: Plan, settings: Settings, people: Audience, terms: Terms, money
     write_table(plan_file(settings, name), columns, PLAN)
     summary = asdict(plan) | {"request": plan.request.as_dict(), "as_of": plan.as_of.isoformat(), "path": name}
     replace_text(folder(settings, name) / "plan.json", json.dumps(summary, indent=1, sort_keys=True))
-
-

@@ -54,7 +54,9 @@ def read_status(name: str, settings: Settings) -> Status:
     file = folder(settings, name) / "status.json"
     if not file.exists():
         known = ", ".join(planned(settings)) or "none"
-        raise UnknownCampaign(f"A campaign must have been planned. Received {name!r}; there are: {known}. Plan it with `portrait campaign plan`.")
+        raise UnknownCampaign(
+            f"A campaign must have been planned. Received {name!r}; there are: {known}. Plan it with `portrait campaign plan`."
+        )
     raw = json.loads(file.read_text(encoding="utf-8"))
     return Status(raw["name"], raw["state"], tuple(raw["history"]))
 
@@ -81,8 +83,14 @@ def may_become(name: str, state: State, settings: Settings) -> None:
             return
         raise
     if state not in NEXT[now.state]:
-        way = "Plan another under a new name." if state == "planned" else f"From {now.state} it may become: {', '.join(NEXT[now.state]) or 'nothing'}."
-        raise CampaignRefused(f"Campaign {name} is {now.state} since {now.last['at']} by {now.last['who']}; it cannot become {state}. {way}")
+        way = (
+            "Plan another under a new name."
+            if state == "planned"
+            else f"From {now.state} it may become: {', '.join(NEXT[now.state]) or 'nothing'}."
+        )
+        raise CampaignRefused(
+            f"Campaign {name} is {now.state} since {now.last['at']} by {now.last['who']}; it cannot become {state}. {way}"
+        )
 
 
 def move(name: str, state: State, settings: Settings, *, who: str, role: str = "", why: str = "", override: str = "") -> Status:
@@ -92,7 +100,14 @@ def move(name: str, state: State, settings: Settings, *, who: str, role: str = "
         history = read_status(name, settings).history
     except UnknownCampaign:
         history = ()
-    line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "state": state, "who": who, "role": role, "why": why, "override": override}
+    line = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "state": state,
+        "who": who,
+        "role": role,
+        "why": why,
+        "override": override,
+    }
     status = Status(name, state, (*history, line))
     replace_text(folder(settings, name) / "status.json", json.dumps(asdict(status), indent=1))
     return status

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from serving.campaign_answer import APPROVE, FOLLOW, REJECT
 from serving.campaign_approval import approve, reject
 from serving.campaign_evaluate import evaluate_plan, read_evaluation
 from serving.campaign_plan import plan, read_plan
@@ -38,6 +39,14 @@ def judge(name: str) -> str:
     text = "\n".join(lines)
     print(text)
     return text
+
+
+def act_on_answer(name: str, answer: Mapping[str, Any] | None) -> str:
+    """`act` on what Airflow's human in the loop left: None where nobody was asked, and the default where nobody answered."""
+    said: Mapping[str, Any] = answer or {"chosen_options": [FOLLOW]}
+    user, given = said.get("responded_by_user") or {"name": "nobody"}, said.get("params_input") or {}
+    approved = {APPROVE: True, REJECT: False}.get(said["chosen_options"][0])
+    return act(name, approved, who=user["name"], role=given.get("role", ""), reason=given.get("reason", ""))
 
 
 def act(name: str, approved: bool | None, *, who: str, role: str = "", reason: str = "") -> str:

@@ -53,7 +53,9 @@ class Terms:
         places = [list(treatments).index(offer.name) for offer in self.offers]
         own = {kind: np.asarray(effects[kind], float)[:, places] for kind in KINDS}
         redeems = np.clip(np.nan_to_num(buys_anyway)[:, None] + own["conversion_uplift"], 0.0, 1.0)
-        contact, redemption = (np.array([getattr(offer, name) for offer in self.offers], float) for name in ("contact_cost", "redemption_cost"))
+        contact, redemption = (
+            np.array([getattr(offer, name) for offer in self.offers], float) for name in ("contact_cost", "redemption_cost")
+        )
         cost = contact[None, :] + redemption[None, :] * redeems  # (users, offers)
         added = {kind: values @ self.members for kind, values in own.items()}
         spent = cost @ self.members

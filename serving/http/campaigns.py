@@ -118,7 +118,9 @@ class EvaluationAnswer(BaseModel):
 
     verdict: Literal["blessed", "unsure", "loss", "unknown"]
     reason: str
-    gain: dict[str, Any] | None = Field(description="for each user against giving nobody anything, by estimator; null without such campaigns")
+    gain: dict[str, Any] | None = Field(
+        description="for each user against giving nobody anything, by estimator; null without such campaigns"
+    )
     campaigns: list[str]
     not_randomised: int
     not_covered: int
@@ -216,4 +218,3 @@ def _campaign(status: Status) -> CampaignAnswer:
         evaluation=EvaluationAnswer.model_validate(evaluation) if evaluation else None,
         exports=exported(status.name, settings),
     )
-

@@ -25,6 +25,13 @@ class ComparedAnswer(BaseModel):
     overall: float | None = Field(description="of all customers")
 
 
+class ShareAnswer(BaseModel):
+    """A share of the segment's customers, or of their interest, and the same of all customers."""
+
+    here: float
+    overall: float
+
+
 class BestOfferAnswer(BaseModel):
     """The offer that the newest campaign's plan expects to earn most on the segment."""
 
@@ -35,7 +42,7 @@ class BestOfferAnswer(BaseModel):
 
 
 class SegmentCard(BaseModel):
-    """A segment, and how it differs from all customers; shares of traits and interests are pairs: of the segment, of all."""
+    """A segment, and how it differs from all customers."""
 
     kind: Kind
     name: str
@@ -46,8 +53,8 @@ class SegmentCard(BaseModel):
     differs: dict[str, float] = Field(description="features that set it apart most, in standard deviations of all customers")
     features: list[ComparedAnswer]
     probabilities: list[ComparedAnswer]
-    traits: dict[str, dict[str, tuple[float, float]]]
-    interests: dict[str, tuple[float, float]]
+    traits: dict[str, dict[str, ShareAnswer]]
+    interests: dict[str, ShareAnswer]
     best_offer: BestOfferAnswer | None
 
 
@@ -75,7 +82,12 @@ class SegmentsAnswer(BaseModel):
 
 
 def card(one: Segment) -> SegmentCard:
-    return SegmentCard.model_validate(asdict(one) | {"differs": dict(one.differs)})
+    traits = {trait: _shares(shares) for trait, shares in one.traits.items()}
+    return SegmentCard.model_validate(asdict(one) | {"differs": dict(one.differs), "traits": traits, "interests": _shares(one.interests)})
+
+
+def _shares(pairs: dict[str, tuple[float, float]]) -> dict[str, ShareAnswer]:
+    return {name: ShareAnswer(here=here, overall=overall) for name, (here, overall) in pairs.items()}
 
 
 def segments_answer(found: Segments) -> SegmentsAnswer:

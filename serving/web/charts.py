@@ -77,7 +77,8 @@ def share_bar(share: float | None, mark: float | None = None) -> Markup:
 
 @dataclass(frozen=True)
 class BudgetChart:
-    """What a plan would be worth by its budget: a path, `(y, label)` and `(x, label)` of the grid, and where the budget asked for stands."""
+    """What a plan would be worth by its budget: a path, `(y, label)` and `(x, label)` of the grid, and where the budget asked for
+    stands."""
 
     path: str
     grid: tuple[tuple[float, str], ...]

@@ -1,4 +1,5 @@
-"""A house of thirty customers, of whom some may not be contacted, for tests of campaigns; effects are a rule: the n-th gains n/10 by a coupon."""
+"""A house of thirty customers, of whom some may not be contacted, for tests of campaigns; effects are a rule: the n-th gains n/10 by a
+coupon."""
 
 from datetime import datetime
 from pathlib import Path
@@ -39,7 +40,9 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CampaignFront:
     publish("user_features", features, day("02-20"))
     consents = [consent(user) for user in USERS if user != UNASKED] + [consent(REFUSED, "02-01", marketing=False)]
     publish("user_consents", consents)
-    publish("user_portraits", [portrait_row(user, "02-20", "02-20", said(0.5, "buyers" if n % 2 else "quiet")) for n, user in enumerate(USERS)])
+    publish(
+        "user_portraits", [portrait_row(user, "02-20", "02-20", said(0.5, "buyers" if n % 2 else "quiet")) for n, user in enumerate(USERS)]
+    )
     publish("user_sequences", [])
     publish("campaign_outcomes", [exposure(CONTACTED, "coupon", "02-25"), exposure("u05", "control", "02-25")])
     rows = {row["user_id"]: {"user_id": row["user_id"], "events_total": 1, "purchases_total": row["purchases_total"]} for row in features}

@@ -1,4 +1,5 @@
-"""The planner: never over a limit, never at a loss, more money never earns less, and the small cases by hand, by enumeration and by HiGHS."""
+"""The planner: never over a limit, never at a loss, more money never earns less, and the small cases by hand, by enumeration and by
+HiGHS."""
 
 from itertools import product
 

@@ -1,4 +1,5 @@
-"""From a plan to assignments: refused where it may lose, idempotent, logged with propensities, exported; over HTTP and on the page alike."""
+"""From a plan to assignments: refused where it may lose, idempotent, logged with propensities, exported; over HTTP and on the page
+alike."""
 
 import csv
 import hashlib
@@ -18,7 +19,7 @@ from serving.campaign_exports import campaign_key
 from serving.campaign_files import ASSIGNMENTS, assignments_file, folder, plan_file, read_table
 from serving.campaign_plan import plan
 from serving.campaign_state import CampaignRefused, UnknownCampaign, read_status
-from serving.campaign_steps import act
+from serving.campaign_steps import act, act_on_answer
 from serving.decisions_store import stored
 from settings import get_settings
 from tests.serving.campaign_house import CampaignFront, asked, house
@@ -124,7 +125,7 @@ def test_a_plan_that_may_lose_is_only_approved_with_a_reason_in_a_named_role(
 
 
 def test_a_plan_that_was_not_judged_is_not_approved(planned: str) -> None:
-    with pytest.raises(CampaignRefused, match="A plan must be judged before it is approved. spring was not"):
+    with pytest.raises(CampaignRefused, match=r"A plan must be judged before it is approved. spring was not"):
         approved(override="x", role="y")
 
 
@@ -134,7 +135,7 @@ def test_what_is_approved_is_neither_planned_anew_nor_rejected(front: CampaignFr
     before = tables()[0]
     with pytest.raises(CampaignRefused, match=r"Campaign spring is approved since .* by ann; it cannot become planned. Plan another under"):
         plan(asked(budget=9.0), shop=front)
-    with pytest.raises(CampaignRefused, match="cannot become rejected. From approved it may become: sent"):
+    with pytest.raises(CampaignRefused, match=r"cannot become rejected. From approved it may become: sent"):
         reject("spring", get_settings(), who="bob")
     assert tables()[0].equals(before)
     assert mark_sent("spring", get_settings(), who="bob").state == "sent"
@@ -143,11 +144,11 @@ def test_what_is_approved_is_neither_planned_anew_nor_rejected(front: CampaignFr
 
 def test_a_rejected_plan_may_be_planned_anew_and_an_unknown_one_is_named(front: CampaignFront, planned: str) -> None:
     assert reject("spring", get_settings(), who="bob", why="too dear").last["why"] == "too dear"
-    with pytest.raises(CampaignRefused, match="it cannot become approved. From rejected it may become: planned"):
+    with pytest.raises(CampaignRefused, match=r"it cannot become approved. From rejected it may become: planned"):
         approved()
     plan(asked(), shop=front)
     assert [line["state"] for line in read_status("spring", get_settings()).history] == ["planned", "rejected", "planned"]
-    with pytest.raises(UnknownCampaign, match="Received 'winter'; there are: spring. Plan it with"):
+    with pytest.raises(UnknownCampaign, match=r"Received 'winter'; there are: spring. Plan it with"):
         approved("winter")
 
 
@@ -175,6 +176,30 @@ def test_without_a_person_the_verdict_decides(planned: str, monkeypatch: pytest.
     assert act("spring", None, who="nobody") == "planned"
     judged(monkeypatch, "blessed")
     assert act("spring", None, who="nobody") == "approved"
+
+
+def test_what_a_person_answers_in_airflow_is_done_in_that_persons_name(planned: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged(monkeypatch, "loss")
+    answer = {
+        "chosen_options": ["Approve"],
+        "responded_by_user": {"id": "7", "name": "ann"},
+        "params_input": {"reason": "", "role": "head"},
+    }
+    with pytest.raises(CampaignRefused, match="The verdict on spring is loss"):
+        act_on_answer("spring", answer)
+    assert act_on_answer("spring", answer | {"params_input": {"reason": "learn", "role": "head"}}) == "approved"
+    assert {name: read_status("spring", get_settings()).last[name] for name in ("who", "role", "override")} == {
+        "who": "ann", "role": "head", "override": "learn",
+    }  # fmt: skip
+    plan(asked(name="autumn"), shop=front_of(monkeypatch))
+    assert act_on_answer("autumn", None) == "planned"
+    assert act_on_answer("autumn", {"chosen_options": ["Reject"], "responded_by_user": None}) == "rejected"
+
+
+def front_of(monkeypatch: pytest.MonkeyPatch) -> Any:
+    from serving import campaign_steps
+
+    return campaign_steps.front()
 
 
 def test_over_http_a_campaign_is_planned_read_and_overridden_only_by_a_key_that_may(front: CampaignFront) -> None:

@@ -94,7 +94,13 @@ def test_the_same_request_gives_the_same_plan_and_another_name_another_holdout(f
 def test_quotas_channels_and_the_audience_are_kept(front: CampaignFront) -> None:
     offers = [{"name": "coupon", "channel": "coupon", "redemption_cost": 1.0}, {"name": "mail", "contact_cost": 0.2}]
     quotas = [{"segment": "quiet", "most": 2}, {"segment": "buyers", "least_share": 0.5}]
-    more = {"offers": offers, "quotas": quotas, "channel_budgets": {"coupon": 1.5}, "budget": 4.0, "audience": {"purchases_total": {"min": 6}}}
+    more = {
+        "offers": offers,
+        "quotas": quotas,
+        "channel_budgets": {"coupon": 1.5},
+        "budget": 4.0,
+        "audience": {"purchases_total": {"min": 6}},
+    }
     found = plan_rows(front, **more)
     assert found["user_id"].min() == "u06"
     given = found[found["offer"].notna()]

@@ -13,13 +13,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.campaign_files import ASSIGNMENTS, PLAN, assignments_file, folder, plan_file, write_table
+from serving import campaign_approval
+from serving.campaign_evaluate import Evaluation
+from serving.campaign_files import ASSIGNMENTS, PLAN, assignments_file, folder, plan_file, read_table, write_table
+from serving.campaign_plan import plan
 from serving.campaign_results import results, terms_of
 from serving.errors import BadRequest, NoResults
-from serving.roi import Terms
+from serving.roi import ALL, Terms
 from serving.roi_outcomes import before_as_known, outcomes_as_known
 from serving.web.interval_chart import interval_chart
 from settings import get_settings
+from tests.serving import campaign_house
 from tests.serving.fakes import FakeFront
 from tests.serving.web_client import caller, day, publish, put, shop, visitor
 
@@ -243,3 +247,22 @@ def test_a_chart_spans_zero_and_every_interval() -> None:
     assert (chart.zero, heights["150"] < heights["\u221250"]) == (heights["0"], True)
     tops = [float(point.split()[1]) for point in chart.band.replace("M", "").replace("L", "|").split("|") if point.strip()]
     assert len(tops) == 6
+
+
+def test_a_campaign_that_was_planned_and_approved_has_results_of_what_was_assigned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = campaign_house.house(tmp_path, monkeypatch)
+    put(monkeypatch, made)
+    publish("user_daily", [])
+    offers = [{"name": "coupon", "channel": "coupon", "contact_cost": 0.5, "redemption_cost": 1.0}, {"name": "mail", "contact_cost": 0.25}]
+    plan(campaign_house.asked(holdout=0.4, offers=offers), shop=made)
+    monkeypatch.setattr(campaign_approval, "read_evaluation", lambda *_: Evaluation("spring", "blessed", "", None, (), 0, 0, 0))
+    campaign_approval.approve("spring", get_settings(), who="ann", assigned_at=day("02-27"))
+    rows = read_table(assignments_file(get_settings(), "spring")).to_pandas()
+    told = {line.offer: line for line in results("spring").snapshot.lines}
+    for offer, cost in (("coupon", 0.5), ("mail", 0.25)):
+        own = rows[rows["intended_offer"] == offer]
+        if len(own):
+            sent = int((own["arm"] == offer).sum())
+            assert (told[offer].sent, told[offer].holdout, told[offer].contact_cost) == (sent, len(own) - sent, cost * sent)
+            assert (told[offer].profit, told[offer].action) == (None, "go_on")
+    assert sum(line.planned for name, line in told.items() if name != ALL) == (rows["arm"] != "control").sum() > 0
