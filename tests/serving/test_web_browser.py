@@ -20,6 +20,8 @@ import uvicorn
 from feature_repo.order_features import AskedOrder
 from serving import keys
 from serving.api import create_app
+from serving.campaign_plan import plan
+from serving.campaign_request import CampaignRequest
 from serving.decisions import Decision, DecisionLog
 from serving.decisions_recent import recent
 from serving.fraud import asked_orders
@@ -40,7 +42,7 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs
 PAGES = (
     *("/", "/?user=ann", "/?user=ann&as_of=2024-02-21", "/?user=nobody", "/segments", "/segments?name=buyers", "/releases", "/quality"),
     *("/docs", "/decisions", "/decisions?user=nobody", "/decisions?id=l1", "/nothing", "/reviews", "/reviews?kind=credit&done=refuse"),
-    *("/segments?kind=rfm", "/segments?kind=rules", "/campaigns/spring/results"),
+    *("/segments?kind=rfm", "/segments?kind=rules", "/campaigns", "/campaigns/spring", "/campaigns/spring/results"),
 )
 SCREENS = {"phone": {"width": 390, "height": 844}, "desktop": {"width": 1280, "height": 900}}
 
@@ -53,7 +55,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     patch.setenv("PORTRAIT_HOME", str(house))
     get_settings.cache_clear()
     furnish()
-    put(patch, shop())
+    plan(CampaignRequest("spring", budget=5.0, holdout=0.0), shop=put(patch, shop()))  # type: ignore[arg-type]
     _judged(house)
     keys.make_secrets(get_settings())
     _left_to_people()
