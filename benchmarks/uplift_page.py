@@ -19,12 +19,12 @@ def text(found: dict[str, Any]) -> str:
         f"{found['date']}, {found['machine']}: {found['seconds']:.0f} s. Targets `{found['targets_sha256'][:16]}`.",
         "",
         f"Hillstrom's e-mails, mean of {len(splits)} stratified 50/50 splits with corrected 95 % intervals (Nadeau and Bengio), scikit-uplift's "
-        "functions. The learners are scikit-learn's histogram gradient boosting, by its defaults (untuned) and held back as validation inside "
-        "training halves of other splits chose. *Difference* is Portrait less the learner, split by split. *Effect error* is the mean gap "
+        "functions. The learners are scikit-learn's histogram gradient boosting, by its defaults (untuned) and as chosen. *Difference* is Portrait less the learner, split by split. *Effect error* is the mean gap "
         "between predicted and measured effects over tenths of the users; measuring alone makes "
         f"{_mean(splits, names[0], OWN, 'effect_error_by_chance'):.4f} of it (first table).",
         "",
     ]
+    lines += _chosen(found["chosen"])
     for name in names:
         email, outcome = name.split()
         lines += [
@@ -56,6 +56,20 @@ def text(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _chosen(chosen: dict[str, dict[str, list[float]]]) -> list[str]:
+    lines = [
+        "What validation chose from, by mean Qini over five folds inside the training halves of four other splits:",
+        "",
+        "| | setting | uplift@30% | qini | |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for who, settings in chosen.items():
+        best = max(qini for _, qini in settings.values())
+        for setting, (first, qini) in settings.items():
+            lines.append(f"| {who} | {setting} | {first:.4f} | {qini:.4f} | {'chosen' if qini == best else ''} |")
+    return [*lines, ""]
+
+
 def _values(splits: list[dict[str, Any]], name: str, who: str, figure: str) -> list[float]:
     return [split["rows"][name][who][figure] for split in splits]
 
@@ -76,7 +90,9 @@ def _verdict(difference: Interval, best: str) -> str:
         return f"Portrait is above the best learner ({best}) by more than the splits explain."
     if difference["high"] < 0:
         return f"Portrait is below the best learner ({best}) by more than the splits explain."
-    return f"Between Portrait and the best learner ({best}, picked on these very halves) the splits cannot tell: the interval includes zero."
+    return (
+        f"Between Portrait and the best learner ({best}, picked on these very halves) the splits cannot tell: the interval includes zero."
+    )
 
 
 def _shown(value: Interval, signed: bool = False) -> str:

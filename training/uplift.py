@@ -18,6 +18,7 @@ from training.uplift_network import build_effect_network, build_fitted_loss
 BINARY_OUTCOMES = ("visited", "converted")
 OUTPUTS = {"visited": "visit_uplift", "converted": "conversion_uplift", "spend": "spend_uplift"}
 BLOCK = 8192
+LEAST_STEPS = 16  # an epoch, even where rows are few
 
 
 @dataclass(frozen=True)
@@ -136,15 +137,16 @@ def _fit(
         "counts": counts,
     }
     fitted = build_fitted_loss(network, config, chances.adjustment is None)
-    steps, is_jax = config.epochs * -(-rows // config.batch), keras.backend.backend() == "jax"
+    batch = int(np.clip(rows // LEAST_STEPS, 32, config.batch))
+    steps, is_jax = config.epochs * -(-rows // batch), keras.backend.backend() == "jax"
     fitted.compile(
         optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(config.learning_rate, steps)),
         loss=lambda _, loss: loss,
         jit_compile=is_jax,  # elsewhere compiling costs more than these few steps
-        steps_per_execution=1 if is_jax else max(1, min(16, rows // config.batch)),  # JAX would compile every one of them
+        steps_per_execution=1 if is_jax else max(1, min(16, rows // batch)),  # JAX would compile every one of them
     )
     learned = {**inputs, **{f"row_{name}": column for name, column in facts.items()}}
-    history = fitted.fit(learned, np.zeros(rows, np.float32), batch_size=config.batch, epochs=config.epochs, verbose=0).history
+    history = fitted.fit(learned, np.zeros(rows, np.float32), batch_size=batch, epochs=config.epochs, verbose=0).history
     return [float(value) / config.members for value in history["loss"]]
 
 

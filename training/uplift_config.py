@@ -16,7 +16,7 @@ class UpliftConfig:
     hidden: int = 16
     dropout: float = 0.1
     base_rows: float = 10.0
-    effect_rows: float = 100.0
+    effect_rows: float = 300.0
     targeted: float = 0.5  # weight of the targeted regularisation
     propensity: float = 0.1  # weight of the propensity head, where propensities are not logged
     learning_rate: float = 5e-3

@@ -54,7 +54,13 @@ def _amount(
 
 
 def s_learner(
-    covariates: np.ndarray, outcome: np.ndarray, is_treated: np.ndarray, chance: np.ndarray, asked: np.ndarray, boosting: Boosting, seed: int
+    covariates: np.ndarray,
+    outcome: np.ndarray,
+    is_treated: np.ndarray,
+    chance: np.ndarray,
+    asked: np.ndarray,
+    boosting: Boosting,
+    seed: int,
 ) -> np.ndarray:
     """One model that reads the treatment as a column."""
     both = np.concatenate([np.column_stack([asked, np.full(len(asked), arm)]) for arm in (1.0, 0.0)])
@@ -63,7 +69,13 @@ def s_learner(
 
 
 def t_learner(
-    covariates: np.ndarray, outcome: np.ndarray, is_treated: np.ndarray, chance: np.ndarray, asked: np.ndarray, boosting: Boosting, seed: int
+    covariates: np.ndarray,
+    outcome: np.ndarray,
+    is_treated: np.ndarray,
+    chance: np.ndarray,
+    asked: np.ndarray,
+    boosting: Boosting,
+    seed: int,
 ) -> np.ndarray:
     """A model for each arm, and their difference."""
     treated, control = (expected_outcome(covariates[rows], outcome[rows], asked, boosting, seed) for rows in (is_treated, ~is_treated))
@@ -71,7 +83,13 @@ def t_learner(
 
 
 def x_learner(
-    covariates: np.ndarray, outcome: np.ndarray, is_treated: np.ndarray, chance: np.ndarray, asked: np.ndarray, boosting: Boosting, seed: int
+    covariates: np.ndarray,
+    outcome: np.ndarray,
+    is_treated: np.ndarray,
+    chance: np.ndarray,
+    asked: np.ndarray,
+    boosting: Boosting,
+    seed: int,
 ) -> np.ndarray:
     """Effects imputed from the other arm's model, learned in each arm, and weighted by the mean chance of treatment."""
     treated, control = covariates[is_treated], covariates[~is_treated]
@@ -82,7 +100,13 @@ def x_learner(
 
 
 def dr_learner(
-    covariates: np.ndarray, outcome: np.ndarray, is_treated: np.ndarray, chance: np.ndarray, asked: np.ndarray, boosting: Boosting, seed: int
+    covariates: np.ndarray,
+    outcome: np.ndarray,
+    is_treated: np.ndarray,
+    chance: np.ndarray,
+    asked: np.ndarray,
+    boosting: Boosting,
+    seed: int,
 ) -> np.ndarray:
     """A model of cross-fitted doubly robust effects of the rows."""
     fold = np.random.default_rng(seed).permutation(len(outcome)) % FOLDS
@@ -90,7 +114,8 @@ def dr_learner(
     for one in range(FOLDS):
         learn, own = fold != one, fold == one
         treated, control = (
-            expected_outcome(covariates[learn & rows], outcome[learn & rows], covariates[own], boosting, seed) for rows in (is_treated, ~is_treated)
+            expected_outcome(covariates[learn & rows], outcome[learn & rows], covariates[own], boosting, seed)
+            for rows in (is_treated, ~is_treated)
         )
         residual = np.where(is_treated[own], (outcome[own] - treated) / chance[own], -(outcome[own] - control) / (1 - chance[own]))
         effect[own] = treated - control + residual
