@@ -37,7 +37,7 @@ class EffectCalibration:
         return self.average + self.slope * (np.clip(predicted, self.low, self.high) - self.center)
 
     def width(self, predicted: np.ndarray, spread: np.ndarray) -> np.ndarray:
-        """Half of the 95 % interval of calibrated effects; `spread` is the members' standard deviation, both `(rows, treatments, outcomes)`.
+        """Half of the 95 % interval of calibrated effects; `spread` is the members' deviation, `(rows, treatments, outcomes)` each.
 
         The spread of members fitted on random halves is the standard error of one fitted on all rows (half-sampling; Politis and Romano
         1994).

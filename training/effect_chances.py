@@ -38,7 +38,7 @@ class Adjustment:
 
     def as_text(self) -> str:
         return (
-            f"NOT RANDOMISED: the chances of {self.rows:,} rows were estimated from what was known of them, {self.left_out:,} without overlap "
+            f"NOT RANDOMISED: the chances of {self.rows:,} rows were estimated from what was known, {self.left_out:,} without overlap "
             f"were left out; the covariates differed by up to {self.difference_before:.2f} standard deviations, after weighting by "
             f"{self.difference_after:.2f}. Effects hold only as far as nothing unrecorded decided who got what."
         )
@@ -70,8 +70,8 @@ def chances_of(frame: pd.DataFrame, arms: list[str], covariates: np.ndarray, adj
     is_logged = np.isfinite(logged)
     if not adjust and (missing := int((is_kept & ~is_logged).sum())):
         raise NotRandomised(
-            f"Effects are claimed from randomised campaigns, whose `propensity` is known. {missing} of {int(is_kept.sum())} rows have none: "
-            "who got what may have been decided by what people are like. Deliver the propensities, or say `--adjust` "
+            f"Effects are claimed from randomised campaigns, whose `propensity` is known. {missing} of {int(is_kept.sum())} rows have "
+            "none: who got what may have been decided by what people are like. Deliver the propensities, or say `--adjust` "
             "(PORTRAIT_UPLIFT_ADJUST=true) to estimate them from what is known, which can be wrong."
         )
     campaign = frame["campaign_id"].to_numpy(object) if "campaign_id" in frame else np.zeros(len(frame), int)

@@ -145,8 +145,11 @@ def _fit(
         jit_compile=is_jax,  # elsewhere compiling costs more than these few steps
         steps_per_execution=1 if is_jax else max(1, min(16, rows // batch)),  # JAX would compile every one of them
     )
-    learned = {**inputs, **{f"row_{name}": column for name, column in facts.items()}}
-    history = fitted.fit(learned, np.zeros(rows, np.float32), batch_size=batch, epochs=config.epochs, verbose=0).history
+    # Filled up with rows that count for nobody: every batch has one shape, and is compiled once.
+    filled = np.concatenate([np.arange(rows), np.zeros(-rows % batch, int)])
+    learned = {name: column[filled] for name, column in (inputs | {f"row_{fact}": column for fact, column in facts.items()}).items()}
+    learned["row_counts"][rows:] = 0
+    history = fitted.fit(learned, np.zeros(len(filled), np.float32), batch_size=batch, epochs=config.epochs, verbose=0).history
     return [float(value) / config.members for value in history["loss"]]
 
 

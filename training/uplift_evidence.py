@@ -51,7 +51,7 @@ class Trial:
         return found
 
     def alike(self, offer: int, pair: np.ndarray, seed: int) -> np.ndarray:
-        """The pair's rows as they are where everybody had the same chances, else drawn anew by inverse chances, so that the arms are alike."""
+        """The pair's rows as they are where everybody had the same chances, else drawn anew by inverse chances: the arms are alike."""
         both = self.chances.chances[pair][:, [0, offer]]
         chance = (both / both.sum(axis=1, keepdims=True))[np.arange(len(pair)), (self.chances.arm[pair] == offer).astype(int)]
         if np.ptp(both[:, 1] / both.sum(axis=1)) < 1e-6:
@@ -67,16 +67,15 @@ class Trial:
             found.append(metrics.uplift(self.outcome[own].astype(int), predicted[own, offer - 1], self.chances.arm[own] == offer))
         return {name: float(np.mean([one[name] for one in found])) if found else float("nan") for name in FIGURES}
 
-    def effects(self, expected: np.ndarray | None = None) -> np.ndarray:
-        """Doubly robust effects `(rows, treatments)`; the outcome `expected` `(rows, arms)` is each arm's mean in the campaign unless told."""
+    def effects(self) -> np.ndarray:
+        """Doubly robust effects `(rows, treatments)`, from each arm's mean outcome in the campaign."""
         chances = self.chances
-        if expected is None:
-            expected = np.zeros(chances.chances.shape)
-            for one in np.unique(self.campaign):
-                rows = np.flatnonzero((self.campaign == one) & chances.is_kept & np.isfinite(self.outcome))
-                for arm in np.unique(chances.arm[rows]):
-                    own = rows[chances.arm[rows] == arm]
-                    expected[self.campaign == one, arm] = np.average(self.outcome[own], weights=1 / chances.chances[own, arm])
+        expected = np.zeros(chances.chances.shape)
+        for one in np.unique(self.campaign):
+            rows = np.flatnonzero((self.campaign == one) & chances.is_kept & np.isfinite(self.outcome))
+            for arm in np.unique(chances.arm[rows]):
+                own = rows[chances.arm[rows] == arm]
+                expected[self.campaign == one, arm] = np.average(self.outcome[own], weights=1 / chances.chances[own, arm])
         found = robust_effects(expected[:, :, None], chances.arm, chances.chances, self.outcome[:, None])[:, :, 0]
         return np.where(chances.is_kept[:, None], found, np.nan)
 
