@@ -225,7 +225,7 @@ def measure(data: Path, splits: int, out: Path, processes: int, names: tuple[str
         "splits": [],
     }
     if out.exists():
-        result |= {name: part for name, part in json.loads(out.read_text()).items() if name in ("splits", "chosen", "seconds")}
+        result |= json.loads(out.read_text())
     done = {split["seed"] for split in result["splits"]}
     started = time.monotonic() - result.get("seconds", 0.0)
 
