@@ -29,9 +29,9 @@ CHOOSING, FOLDS = (1001, 1002, 1003, 1004), 5  # splits on whose training halves
 #: What is chosen from: settings of UpliftConfig, and of Boosting.
 CONFIGS: dict[str, dict[str, Any]] = {
     "default": {},
-    "effects freer": {"effect_rows": 100.0},
+    "effects freer": {"effect_rows": 30.0},
     "effects held": {"effect_rows": 1000.0},
-    "wider": {"hidden": 32},
+    "effects held, smaller and shorter": {"effect_rows": 1000.0, "hidden": 16, "base_rows": 10.0, "learning_rate": 0.005, "epochs": 15},
     "not targeted": {"targeted": 0.0},
 }
 BOOSTINGS: dict[str, dict[str, Any]] = {

@@ -79,7 +79,8 @@ def fit_uplift(
         raise ValueError(f"Every arm must have rows. Received none for {missing}; `treatment` holds {sorted(held)}.")
     known = Covariates.of(frame, covariates, config.max_values)
     inputs = known.inputs(frame, vectors)
-    chances = chances_of(frame, arms, known.matrix(inputs), config.adjust, seed)
+    matrix = known.matrix(inputs)
+    chances = chances_of(frame, arms, matrix, config.adjust, seed)
     kept = np.flatnonzero(chances.is_kept)
     chances, inputs = chances[kept], {name: column[kept] for name, column in inputs.items()}
     values = frame[outcomes].to_numpy(np.float64)[kept]  # (rows, outcomes)
@@ -90,8 +91,9 @@ def fit_uplift(
     encoder = NumberEncoder(len(known.numbers), name="numbers_encoder")
     encoder.adapt(inputs["numbers"])
     dim = 0 if vectors is None else vectors.shape[1]
+    varying = int((np.ptp(matrix[kept], axis=0) > 0).sum())
     starts = _first_guess(values, is_binary, scales)
-    network = build_effect_network(known, dim, len(treatments), starts, is_binary, scales, encoder, config, len(kept), seed)
+    network = build_effect_network(known, dim, len(treatments), starts, is_binary, scales, encoder, config, len(kept), varying, seed)
     counts = _halves(len(kept), config.members, seed)
     curve = _fit(network, inputs, chances, values / scales, counts, config)
 

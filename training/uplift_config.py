@@ -13,15 +13,15 @@ class UpliftConfig:
     `base_rows` and `effect_rows` say how strongly the weights are held towards zero: as strongly as that many rows of evidence would.
     """
 
-    hidden: int = 16
+    hidden: int = 32
     dropout: float = 0.1
-    base_rows: float = 10.0
-    effect_rows: float = 300.0
+    base_rows: float = 1.0
+    effect_rows: float = 100.0
     targeted: float = 0.5  # weight of the targeted regularisation
     propensity: float = 0.1  # weight of the propensity head, where propensities are not logged
-    learning_rate: float = 5e-3
+    learning_rate: float = 0.01
     batch: int = 512
-    epochs: int = 20
+    epochs: int = 30
     members: int = 16  # networks, each fitted on a random half of the rows, two and two on complementary halves
     max_values: int = 30  # values of a string covariate with an input of their own, by falling count; the rest share one
     min_arm_rows: int = 20  # an arm with fewer rows is left out

@@ -81,13 +81,14 @@ def build_effect_network(
     number_encoder: NumberEncoder,
     config: UpliftConfig,
     rows: int,
+    varying: int,
     seed: int,
 ) -> keras.Model:
     """`base` `(batch, members, outcomes)`, `effects` `(batch, members, treatments, outcomes)` and `chances`, logits of the propensity head
     `(batch, members, treatments + 1)`: outcomes in units of `scales`.
 
     `dim` is the portrait vector's, 0 without one; `starts` are the base's first guess, log odds of the outcomes that are 0 or 1; the
-    network is to be fitted on `rows` rows.
+    network is to be fitted on `rows` rows, in which `varying` inputs vary: most shops leave many unknown.
     """
     members, outcomes = config.members, len(scales)
     inputs = {"numbers": keras.Input((len(covariates.numbers),), name="numbers")}
@@ -103,7 +104,8 @@ def build_effect_network(
     first = keras.layers.Dense(
         members * config.hidden,
         activation="gelu",
-        kernel_initializer=keras.initializers.RandomNormal(stddev=float(np.sqrt(1.0 / known.shape[-1])), seed=seed),
+        kernel_initializer=keras.initializers.RandomNormal(stddev=float(np.sqrt(2.0 / max(varying, 1))), seed=seed),
+        bias_initializer=keras.initializers.RandomNormal(stddev=0.5, seed=seed + 4),
         kernel_regularizer=keras.regularizers.L2(base_hold),
         name="shared",
     )(known)
