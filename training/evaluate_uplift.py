@@ -39,7 +39,6 @@ def evaluate_uplift(
         raise CannotEvaluate(f"`outcome` must be one of {list(OUTCOMES)}: Qini and uplift curves rank 0/1 outcomes. Received '{outcome}'.")
     import numpy as np
 
-    from training import metrics
     from training.effect_chances import CONTROL, Adjustment
     from training.effect_measures import effect_error, tenths_of
     from training.splits import folds_of, targets_sha256
