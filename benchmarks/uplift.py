@@ -256,9 +256,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("var/benchmarks/uplift.json"))
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=ROWS, help="e-mails and outcomes; the first is the main one")
+    parser.add_argument("--shop", action="store_true", help="measure the simulated shop's true effects too (benchmarks/uplift_shop.py)")
     parser.add_argument("--page", action="store_true", help="write docs/benchmarks.md")
     asked = parser.parse_args()
     result = measure(asked.data, asked.splits, asked.json, asked.processes, tuple(asked.rows))
+    if asked.shop:
+        from benchmarks.uplift_shop import measure as measure_shop
+
+        result["shop"] = circumstances() | measure_shop()
+        asked.json.write_text(json.dumps(result, indent=1))
     from benchmarks.uplift_page import text
 
     print(text(result))

@@ -53,7 +53,27 @@ def text(found: dict[str, Any]) -> str:
     for who in splits[0]["choice"]:
         own = [over_splits([split["choice"][who][figure] for split in splits], 0.5) for figure in splits[0]["choice"][who]]
         lines.append(f"| {who} | {_shown(own[0])} | {_shown(own[1])} |")
-    return "\n".join(lines)
+    return "\n".join(lines + (_shop(found["shop"]) if "shop" in found else []))
+
+
+def _shop(shop: dict[str, Any]) -> list[str]:
+    lines = [
+        "",
+        "### The simulated shop's offers, beside the true effects",
+        "",
+        f"`python -m benchmarks.uplift ... --shop`, {shop['date']}, {shop['machine']}. {shop['learned from']:,} assignments taught, "
+        f"{shop['users']:,} were asked; three offers against control, figures averaged over them. *Held* is the share of true effects "
+        "within their 95 % intervals; the PEHE of the true average effect for everybody stands in brackets.",
+        "",
+        "| | rank correlation | PEHE | held | uplift@30% | qini |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for outcome, models in shop["outcomes"].items():
+        for who, own in models.items():
+            held = f"{own['within the interval']:.0%}" if "within the interval" in own else ""
+            cells = [f"{own['rank correlation']:.3f}", f"{own['pehe']:.4f} ({own['pehe_of_average']:.4f})", held]
+            lines.append(f"| {who}, {outcome} | " + " | ".join([*cells, f"{own['uplift@30%']:.4f}", f"{own['qini']:.4f}"]) + " |")
+    return lines
 
 
 def _chosen(chosen: dict[str, dict[str, list[float]]]) -> list[str]:

@@ -64,7 +64,7 @@ def truth_of(oracle: Any, events: pd.DataFrame, rows: pd.DataFrame, offers: list
     from sources.shop_oracle import Asked
 
     events = events.sort_values("occurred_at", kind="stable")
-    by_user = {user: part for user, part in events[events["user_id"].isin(rows["user_id"])].groupby("user_id")}
+    by_user = dict(iter(events[events["user_id"].isin(rows["user_id"])].groupby("user_id")))
     nothing = events.iloc[:0]
     known = []
     for user, at in zip(rows["user_id"], rows["assigned_at"], strict=True):
