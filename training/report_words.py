@@ -47,6 +47,7 @@ MEANINGS = {
     "uplift@30%": "what an offer adds to the chance of the outcome, among the 30 % ranked first",
     "qini": "how well those whom an offer moves stand first; 0 is chance",
     "auuc": "much the same from another curve; 0 is chance",
+    "effect error": "how far predicted effects are from measured ones, on average over tenths of the customers; lower is better",
 }
 
 

@@ -129,6 +129,7 @@ def build_fitted_loss(network: keras.Model, config: UpliftConfig, are_chances_lo
     own = dict(zip([tensor.name for tensor in network.inputs], network.inputs, strict=True))
     said = network(own)
     loss = OwnArmLoss(config.targeted, name="own_arm")(said["base"], said["effects"], *facts.values())
+    network.get_layer("chances").trainable = not are_chances_logged
     if not are_chances_logged:
         surprise = -ops.sum(facts["taken"][:, None] * ops.log_softmax(said["chances"], axis=-1), axis=-1)  # (batch, members)
         loss = loss + config.propensity * ops.sum(surprise * facts["counts"], axis=1)
