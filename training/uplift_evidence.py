@@ -61,11 +61,17 @@ class Trial:
 
     def figures(self, predicted: np.ndarray, seed: int, rows: np.ndarray) -> dict[str, float]:
         """Uplift figures of `predicted` `(all rows, treatments)`, averaged over offers and campaigns; NaN where none can be computed."""
-        found = []
-        for offer, pair in self.pairs(rows):
-            own = self.alike(offer, pair, seed)
-            found.append(metrics.uplift(self.outcome[own].astype(int), predicted[own, offer - 1], self.chances.arm[own] == offer))
+        found = [metrics.uplift(*self._asked(predicted, seed, offer, pair)) for offer, pair in self.pairs(rows)]
         return {name: float(np.mean([one[name] for one in found])) if found else float("nan") for name in FIGURES}
+
+    def qini(self, predicted: np.ndarray, seed: int, rows: np.ndarray) -> float:
+        """The same of Qini alone, for those who ask for many resamples."""
+        found = [metrics.qini(*self._asked(predicted, seed, offer, pair)) for offer, pair in self.pairs(rows)]
+        return float(np.mean(found)) if found else float("nan")
+
+    def _asked(self, predicted: np.ndarray, seed: int, offer: int, pair: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        own = self.alike(offer, pair, seed)
+        return self.outcome[own].astype(int), predicted[own, offer - 1], self.chances.arm[own] == offer
 
     def effects(self) -> np.ndarray:
         """Doubly robust effects `(rows, treatments)`, from each arm's mean outcome in the campaign."""
@@ -115,9 +121,9 @@ def evidence(
         note = f"{uplift.adjustment.as_text()} {note}"
     return Evidence(
         rows,
-        _qini(figures["uplift"]),
+        partial(trial.qini, predicted["uplift"], seed),
         lambda _rows: 0.0,
-        _qini(figures[f"served version {published[0]}"]) if published else None,
+        partial(trial.qini, predicted[f"served version {published[0]}"], seed) if published else None,
         {**shown, "random": average},
         note=note,
         curves=uplift.curves,
@@ -128,10 +134,6 @@ def evidence(
         champion_path=published[1] if published else None,
         samples=200,
     )
-
-
-def _qini(figures: Callable[[np.ndarray], dict[str, float]]) -> metrics.Statistic:
-    return lambda rows: figures(rows)["qini"]
 
 
 def _intervals(figures: Callable[[np.ndarray], dict[str, float]], rows: int, seed: int) -> dict[str, metrics.Interval]:

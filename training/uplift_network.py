@@ -24,24 +24,26 @@ from training.uplift_inputs import Covariates
 
 
 class StackedDense(keras.layers.Layer):
-    """A dense layer of its own for each of several networks: `(batch, members, dim)` gives `(batch, members, units)`."""
+    """A dense layer of its own for each of several networks: `(batch, members, dim)` gives `(batch, members, units)`.
 
-    def __init__(self, units: int, rows: float = 0.0, seed: int = 0, **kwargs: Any) -> None:
+    It starts at zero, since every effect is guessed to be none; `hold` is its L2 penalty.
+    """
+
+    def __init__(self, units: int, hold: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.units, self.rows, self.seed = units, rows, seed
+        self.units, self.hold = units, hold
 
     def build(self, shape: Any) -> None:
         _, members, dim = shape
-        start = keras.initializers.RandomNormal(stddev=float(np.sqrt(1.0 / dim)), seed=self.seed)
-        hold = keras.regularizers.L2(self.rows) if self.rows else None
-        self.kernel = self.add_weight(shape=(members, dim, self.units), initializer=start, regularizer=hold, name="kernel")
+        hold = keras.regularizers.L2(self.hold)
+        self.kernel = self.add_weight(shape=(members, dim, self.units), initializer="zeros", regularizer=hold, name="kernel")
         self.bias = self.add_weight(shape=(members, self.units), initializer="zeros", name="bias")
 
     def call(self, inputs: Any) -> Any:
         return ops.einsum("bmi,miu->bmu", inputs, self.kernel) + self.bias
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "units": self.units, "rows": self.rows, "seed": self.seed}
+        return {**super().get_config(), "units": self.units, "hold": self.hold}
 
 
 class OwnArmLoss(keras.layers.Layer):
@@ -105,19 +107,19 @@ def build_effect_network(
         members * config.hidden,
         activation="gelu",
         kernel_initializer=keras.initializers.RandomNormal(stddev=float(np.sqrt(2.0 / max(varying, 1))), seed=seed),
-        bias_initializer=keras.initializers.RandomNormal(stddev=0.5, seed=seed + 4),
+        bias_initializer=keras.initializers.RandomNormal(stddev=0.5, seed=seed + 1),
         kernel_regularizer=keras.regularizers.L2(base_hold),
         name="shared",
     )(known)
     shared = keras.layers.Dropout(config.dropout, seed=seed)(keras.layers.Reshape((members, config.hidden))(first))
-    base = StackedDense(outcomes, base_hold, seed + 1, name="base")(shared) + starts.astype(np.float32)
+    base = StackedDense(outcomes, base_hold, name="base")(shared) + starts.astype(np.float32)
     base = ops.where(ops.convert_to_tensor(is_binary), ops.sigmoid(base) / scales.astype(np.float32), base)
     straight = keras.layers.Dense(
         members * treatments * outcomes, kernel_initializer="zeros", kernel_regularizer=keras.regularizers.L2(effect_hold), name="straight"
     )(known)
-    bent = StackedDense(treatments * outcomes, effect_hold, seed + 2, name="bent")(shared)
+    bent = StackedDense(treatments * outcomes, effect_hold, name="bent")(shared)
     effects = keras.layers.Reshape((members, treatments, outcomes))(straight) + keras.layers.Reshape((members, treatments, outcomes))(bent)
-    chances = StackedDense(treatments + 1, base_hold, seed + 3, name="chances")(shared)
+    chances = StackedDense(treatments + 1, base_hold, name="chances")(shared)
     return keras.Model(inputs, {"base": base, "effects": effects, "chances": chances})
 
 
