@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from training import metrics
 from training.effect_calibration import robust_effects
@@ -95,8 +96,9 @@ def learned_by_boosting(taught: Trial, learn: np.ndarray, asked: np.ndarray, see
             continue
         both = taught.chances.chances[rows][:, [0, offer]]
         fitted = learn[rows], taught.outcome[rows], taught.chances.arm[rows] == offer, both[:, 1] / both.sum(axis=1)
-        for name, learner in LEARNERS.items():
-            found[name][:, offer - 1] = learner(*fitted, asked, HELD_BACK, seed)
+        with threadpool_limits(1, user_api="openmp"):  # so few rows are not worth a second thread
+            for name, learner in LEARNERS.items():
+                found[name][:, offer - 1] = learner(*fitted, asked, HELD_BACK, seed)
     return found
 
 
