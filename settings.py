@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     training_users_in_memory: int = Field(
         200_000, ge=1, description="above this, histories are trained on from disk, and models are judged on so many users drawn by seed"
     )
+    uplift_adjust: bool = Field(False, description="learn effects from campaigns that were not randomised too, by estimated propensities")
     signing_key_file: str = Field("", description="private key that signs published models; empty: the house's own, made once")
     gate_rules: str = Field("", description="TOML file with the rules of the models' gate; empty: training/gate.toml")
     fraud_costs: str = Field("", description="TOML file with what decisions about orders cost; empty: training/fraud.toml")

@@ -14,9 +14,14 @@ from serving.shop_front import ShopFront, front
 from training.signatures import UPLIFT
 
 
+INTERVALS = ("visit_uplift_low", "visit_uplift_high", "spend_uplift_low", "spend_uplift_high")
+
 @dataclass(frozen=True)
 class OfferEffect:
-    """What one offer would change for one user; `expected_profit` is margin x added spend less cost."""
+    """What one offer would change for one user; `expected_profit` is margin x added spend less cost.
+
+    `*_low` and `*_high` are 95 % intervals, None from a model that was trained before there were any.
+    """
 
     offer: str
     visit_uplift: float
@@ -24,6 +29,10 @@ class OfferEffect:
     spend_uplift: float
     cost: float
     expected_profit: float
+    visit_uplift_low: float | None = None
+    visit_uplift_high: float | None = None
+    spend_uplift_low: float | None = None
+    spend_uplift_high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,7 @@ def offers(user_id: str, *, margin: float = DEFAULT_MARGIN, shop: ShopFront | No
             **{kind: float(values[0, i]) for kind, values in effects.items()},
             cost=costs[i],
             expected_profit=float(margin * effects["spend_uplift"][0, i] - costs[i]),
+            **{end: float(answer[end][0, i]) for end in INTERVALS if end in answer},
         )
         for i, name in enumerate(names)
     ]

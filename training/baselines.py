@@ -139,18 +139,5 @@ def logistic_regression(learn: np.ndarray, truth: np.ndarray, asked: np.ndarray)
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(learn, truth).predict_proba(asked)
 
 
-def t_learner(covariates: np.ndarray, outcome: np.ndarray, is_treated: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
-    """Predicted uplift `(asked rows,)`: gradient boosting on each arm, the difference of the two probabilities."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    def arm(rows: np.ndarray) -> np.ndarray:
-        if len(np.unique(outcome[rows])) < 2:
-            return np.full(len(asked), outcome[rows].mean())
-        model = HistGradientBoostingClassifier(max_iter=100, learning_rate=0.05, max_leaf_nodes=15, random_state=seed)
-        return model.fit(covariates[rows], outcome[rows]).predict_proba(asked)[:, 1]
-
-    return arm(is_treated) - arm(~is_treated)
-
-
 def _binary(matrix: csr_matrix) -> csr_matrix:
     return csr_matrix((np.ones_like(matrix.data), matrix.indices, matrix.indptr), shape=matrix.shape)

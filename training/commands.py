@@ -119,14 +119,15 @@ def evaluate_uplift(
     treatment: Annotated[str, typer.Option(help="The offer to compare with control.")],
     outcome: Annotated[str, typer.Option(help="visited or converted.")] = "visited",
     data: Data = None,
+    adjust: Annotated[bool, typer.Option("--adjust", help="Estimate who was likely to get what, where nobody drew lots.")] = False,
     seed: Seed = 7,
     epochs: Epochs = None,
     out: Out = None,
 ) -> None:
-    """How well the users whom an offer moves are found, on a randomised campaign."""
+    """How well the users whom an offer moves are found, on a randomised campaign, or on any other where told to adjust."""
     from training.evaluate import evaluate_uplift as measure
 
-    _write(measure(source=source, data=data, treatment=treatment, outcome=outcome, seed=seed, epochs=epochs, log=_log), out)
+    _write(measure(source=source, data=data, treatment=treatment, outcome=outcome, adjust=adjust, seed=seed, epochs=epochs, log=_log), out)
 
 
 def _log(line: str) -> None:

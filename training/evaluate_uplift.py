@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OUTCOMES = ("visited", "converted")
+ERRORS = ("effect_error", "effect_error_by_chance")
 
 
 def evaluate_uplift(
@@ -19,26 +20,32 @@ def evaluate_uplift(
     data: Path | str | None,
     treatment: str,
     outcome: str = "visited",
+    adjust: bool = False,
     seed: int = 7,
     epochs: int | None = None,
     splits: int = 20,
     log: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """`uplift@30%`, `qini`, `auuc` on held-out halves: means over `splits` stratified 50/50 splits, with corrected t intervals.
+    """`uplift@30%`, `qini`, `auuc` on held-out halves: means over `splits` stratified 50/50 splits, with corrected t intervals; and
+    `effect_error`, the mean gap between predicted and measured effects over tenths of the users.
 
     Rows of `treatment` and of `control` only; other offers of the campaign are left out. `outcome` is a 0/1 landing column. Where the
     source has events, the portrait vector at assignment joins the `x_*` covariates; its encoder learns from events before the first
-    assignment. Seeds are `seed`, `seed + 1`, ..., one a split.
+    assignment. Seeds are `seed`, `seed + 1`, ..., one a split. Campaigns that were not randomised are refused unless told to `adjust`;
+    then chances are estimated, held-out rows are drawn anew by them, and `adjusted` says so.
     """
     started = time.monotonic()
     if outcome not in OUTCOMES:
         raise CannotEvaluate(f"`outcome` must be one of {list(OUTCOMES)}: Qini and uplift curves rank 0/1 outcomes. Received '{outcome}'.")
     import numpy as np
 
-    from training import baselines, metrics
+    from training.effect_chances import CONTROL, Adjustment
+    from training.effect_measures import effect_error, tenths_of
     from training.splits import folds_of, targets_sha256
-    from training.uplift import CONTROL, fit_uplift
+    from training.uplift import fit_uplift
     from training.uplift_config import UpliftConfig
+    from training.uplift_evidence import Trial, learned_by_boosting
+    from training.uplift_learners import LEARNERS
 
     tables = landing_tables(source, data, seed, ("campaign_exposures", "events", "items", "item_attributes"))
     rows = required(tables, "campaign_exposures", source).to_pandas()
@@ -46,6 +53,12 @@ def evaluate_uplift(
     if treatment not in offers:
         raise CannotEvaluate(f"`treatment` must be one of {offers} for this source. Received '{treatment}'.")
     rows = rows[rows["treatment"].isin([treatment, CONTROL]) & rows[outcome].notna()].reset_index(drop=True)
+    if not adjust and rows["propensity"].isna().any():
+        raise CannotEvaluate(
+            f"Effects are claimed from randomised campaigns, whose `propensity` is known. {int(rows['propensity'].isna().sum())} of "
+            f"{len(rows)} rows of '{treatment}' and control have none. Say `--adjust` to estimate who was likely to get what from what is "
+            "known of them, which can be wrong."
+        )
     is_treated, target = (rows["treatment"] == treatment).to_numpy(), rows[outcome].astype(float).to_numpy()
     rows[outcome] = target
     strata = np.char.add(is_treated.astype(str), target.astype(str))
@@ -53,21 +66,31 @@ def evaluate_uplift(
         raise CannotEvaluate(f"Both arms need rows with and without `{outcome}`. Received {sorted(np.unique(strata).tolist())}.")
     covariates = [name for name in rows.columns if name.startswith("x_")]
     vectors = _vectors_at_assignment(tables, rows, seed, log)
-    config = UpliftConfig() if epochs is None else UpliftConfig(epochs=epochs)
+    config = UpliftConfig(adjust=adjust, **({} if epochs is None else {"epochs": epochs}))
     numbers = _as_numbers(rows, covariates, vectors)
 
     seeds = [seed + split for split in range(splits)]
-    found: dict[str, list[dict[str, float]]] = {"uplift": [], "random": [], "t_learner": []}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in ("uplift", "random", *LEARNERS)}
+    adjustment: Adjustment | None = None
     for number, split_seed in enumerate(seeds):
         is_asked = folds_of(strata, 2, split_seed) == 0
         learn, asked = rows[~is_asked].reset_index(drop=True), rows[is_asked].reset_index(drop=True)
         parts = (None, None) if vectors is None else (vectors[~is_asked], vectors[is_asked])
         model = fit_uplift(learn, [treatment], [outcome], covariates, config, split_seed, parts[0])
-        own = model.predict(asked, parts[1])[outcome][:, 0]
-        chance = np.random.default_rng(split_seed).random(len(asked))
-        boosted = baselines.t_learner(numbers[~is_asked], target[~is_asked], is_treated[~is_asked], numbers[is_asked], split_seed)
-        for name, predicted in zip(found, (own, chance, boosted), strict=True):
-            found[name].append(metrics.uplift(target[is_asked], predicted, is_treated[is_asked]))
+        taught, trial = (
+            Trial.of(part, [treatment], outcome, own, adjust, split_seed)
+            for part, own in ((learn, numbers[~is_asked]), (asked, numbers[is_asked]))
+        )
+        adjustment = model.adjustment
+        predicted = {"uplift": model.predict(asked, parts[1])[outcome].mean}
+        predicted["random"] = np.random.default_rng(split_seed).random((len(asked), 1))
+        predicted |= learned_by_boosting(taught, numbers[~is_asked], numbers[is_asked], split_seed)
+        measured = trial.effects()[:, 0]
+        known = np.isfinite(measured)
+        for name, effect in predicted.items():
+            figures = trial.figures(effect, split_seed, np.arange(len(asked)))
+            error = effect_error(tenths_of(effect[known, 0], measured[known])) if name != "random" else {}
+            found[name].append(figures | {key: error.get(key, float("nan")) for key in ERRORS})
         if log:
             log(f"split {number + 1} of {splits}: " + ", ".join(f"{key} {value:.4f}" for key, value in found["uplift"][-1].items()))
     averaged = {name: over_splits(part, 0.5) for name, part in found.items()}
@@ -75,6 +98,7 @@ def evaluate_uplift(
         started,
         metrics=averaged.pop("uplift"),
         baselines=averaged,
+        adjusted=adjustment.as_text() if adjustment else None,
         seeds=seeds,
         counts={
             "treated": int(is_treated.sum()),
@@ -116,9 +140,10 @@ def _vectors_at_assignment(tables: "dict[str, pa.Table]", rows: Any, seed: int, 
 
 
 def _as_numbers(rows: Any, covariates: list[str], vectors: Any) -> Any:
-    """Covariates for the boosted baseline, `(rows, columns)`: strings one-hot, then the vectors where there are any."""
+    """Covariates for the boosted learners, finite, `(rows, columns)`: strings one-hot, then the vectors where there are any."""
     import numpy as np
     import pandas as pd
 
-    columns = pd.get_dummies(rows[covariates], dtype=float).to_numpy(float) if covariates else np.zeros((len(rows), 1))
-    return columns if vectors is None else np.concatenate([columns, vectors], axis=1)
+    columns = pd.get_dummies(rows[covariates], dtype=float) if covariates else pd.DataFrame({"none": np.zeros(len(rows))})
+    numbers = columns.fillna(columns.mean()).fillna(0.0).to_numpy(float)
+    return numbers if vectors is None else np.concatenate([numbers, vectors], axis=1)

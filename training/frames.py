@@ -11,10 +11,10 @@ import pandas as pd
 
 from feature_repo.frames import read_mart, rows_as_of, training_frame
 from training.catalogue import Catalogue
+from training.effect_chances import CONTROL
 from training.histories import Histories
 from training.signatures import PORTRAIT, RECOMMENDER, UPLIFT, USER_FEATURES
 from training.splits import Questions
-from training.uplift import CONTROL
 
 PERIOD = timedelta(days=14)
 SPEND_WINDOW = timedelta(days=90)

@@ -177,6 +177,17 @@ def uplift(outcome: np.ndarray, predicted: np.ndarray, is_treated: np.ndarray) -
         }
 
 
+def qini(outcome: np.ndarray, predicted: np.ndarray, is_treated: np.ndarray) -> float:
+    """`qini` of `uplift` alone."""
+    from sklift.metrics import qini_auc_score
+
+    if len(np.unique(is_treated)) < 2 or len(np.unique(outcome)) < 2:
+        return float("nan")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return float(qini_auc_score(np.asarray(outcome, dtype=int), np.asarray(predicted, dtype=float), np.asarray(is_treated, dtype=int)))
+
+
 def resample(statistics: Callable[[np.ndarray], np.ndarray], rows: int, seed: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
     """Several figures on all `rows`, `(figures,)`, and on `samples` resamples of them, `(samples, figures)`: all on the same rows."""
     generator = np.random.default_rng(seed)

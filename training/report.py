@@ -15,6 +15,7 @@ from training.metrics import Interval
 from training.report_words import MEANINGS, figure_of
 
 if TYPE_CHECKING:
+    from training.effect_measures import Tenth
     from training.examples import Example
 
 TABLE_ONLY = ("accuracy", "logloss", "ece", "auuc")
@@ -27,7 +28,8 @@ class Report:
     `summary` are sentences for people, at the top. `metrics` maps a model's name to its metrics, the trained model first, then baselines,
     the served model and the oracle of a simulated shop; `ways` the share of the way from `baseline` to that oracle. `champion` compares
     with the served model; `curves` hold one value an epoch; `calibration` maps a heading to `(is_true, probability)` rows; `popularity` is
-    how often each item was listed and how often it stands in histories, `(items,)` each; `confusions` maps a trait to its values and
+    how often each item was listed and how often it stands in histories, `(items,)` each; `gains` are Qini curves by offer and model and
+    `tenths` effects by offer; `confusions` maps a trait to its values and
     `metrics.confusion`; `tables` maps a heading (slices) to rows with the same keys.
     """
 
@@ -47,6 +49,8 @@ class Report:
     popularity: tuple[np.ndarray, np.ndarray] | None = None
     confusions: Mapping[str, tuple[Sequence[str], np.ndarray]] = field(default_factory=dict)
     tables: Mapping[str, Sequence[Mapping[str, object]]] = field(default_factory=dict)
+    gains: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
+    tenths: "Mapping[str, Sequence[Tenth]]" = field(default_factory=dict)
     examples: "Sequence[Example]" = ()
 
 
@@ -59,6 +63,10 @@ def write_report(path: Path, report: Report) -> Path:
         others["Probabilities against what happened"] = report_plots.calibration(report.calibration)
     if report.popularity:
         others["Best sellers in the lists and in the records"] = report_plots.popularity(*report.popularity)
+    if report.gains:
+        others["Outcomes gained by how many are addressed, the most moved first (Qini)"] = report_plots.gains(report.gains)
+    if report.tenths:
+        others["Effects by tenth of the users, predicted and measured"] = report_plots.tenths(report.tenths)
     if report.curves:
         others["Training"] = report_plots.training_curves(report.curves)
     names = list(dict.fromkeys(name for values in report.metrics.values() for name in values))

@@ -7,7 +7,7 @@ A plot is a list of panels, one SVG each, so that a narrow page can stack them; 
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,6 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from training.metrics import Interval
+
+if TYPE_CHECKING:
+    from training.effect_measures import Tenth
 
 INK, GRID = "#334155", "#e2e8f0"
 COLOURS = ("#0f766e", "#c2410c", "#4338ca", "#a16207", "#be185d", "#475569")
@@ -88,6 +91,41 @@ def popularity(listed: np.ndarray, bought: np.ndarray) -> list[str]:
         panel.legend(frameon=False)
 
     return _panels([draw])
+
+
+def gains(offers: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]) -> list[str]:
+    """One panel an offer: outcomes gained against the share of people addressed, a line a model; the dotted one is random order."""
+
+    def panel_of(name: str, models: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Draw:
+        def draw(panel: Axes) -> None:
+            for (model, (share, gained)), colour in zip(models.items(), COLOURS * len(models), strict=False):
+                panel.plot(share, gained, color=colour, label=model, linewidth=1.8 if model == next(iter(models)) else 1.0)
+            ends = [gained[-1] for _, gained in models.values()]
+            panel.plot([0, 1], [0, ends[0]], color=INK, linewidth=1, linestyle=":")
+            panel.set(title=name, xlabel="share addressed, most moved first", ylabel="outcomes gained", xlim=(0, 1))
+            panel.legend(frameon=False, fontsize=7)
+
+        return draw
+
+    return _panels((panel_of(name, models) for name, models in offers.items()), height=3.2)
+
+
+def tenths(offers: "Mapping[str, Sequence[Tenth]]") -> list[str]:
+    """One panel an offer: measured effects of tenths of the users as bars with their 95 % ranges, predicted ones as points."""
+
+    def panel_of(name: str, parts: "Sequence[Tenth]") -> Draw:
+        def draw(panel: Axes) -> None:
+            places = np.arange(1, len(parts) + 1)
+            means = np.array([part.measured["mean"] for part in parts])
+            ranges = [[part.measured["mean"] - part.measured["low"], part.measured["high"] - part.measured["mean"]] for part in parts]
+            panel.bar(places, means, color=COLOURS[0], alpha=0.45, yerr=np.array(ranges).T, ecolor=INK, capsize=2, label="measured")
+            panel.plot(places, [part.predicted for part in parts], "o", color=COLOURS[1], markersize=5, label="predicted")
+            panel.set(title=name, xlabel="tenth by predicted effect, highest first", ylabel="effect", xticks=places)
+            panel.legend(frameon=False)
+
+        return draw
+
+    return _panels(panel_of(name, parts) for name, parts in offers.items() if parts)
 
 
 def spread(value: float | Interval) -> Interval:

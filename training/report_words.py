@@ -58,6 +58,7 @@ MEANINGS = {
     "best precision": "the share of frauds that the team would see if it knew every fraud: days with few frauds have no more",
     "cost a hundred orders": "what a hundred orders cost by the verdicts, frauds missed, customers refused and reviews together",
     "auuc": "much the same from another curve; 0 is chance",
+    "effect error": "how far predicted effects are from measured ones, on average over tenths of the customers; lower is better",
 }
 
 

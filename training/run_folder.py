@@ -18,6 +18,7 @@ import numpy as np
 from settings import get_settings
 
 if TYPE_CHECKING:
+    from training.effect_measures import Tenth
     from training.examples import Example
     from training.metrics import Interval
 
@@ -96,6 +97,8 @@ class Evidence:
     tables: dict[str, list[dict[str, object]]] = field(default_factory=dict)
     intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)  # of the figures in `metrics` that rows can be resampled for
     confusions: dict[str, tuple[list[str], np.ndarray]] = field(default_factory=dict)  # values and `metrics.confusion` by trait
+    gains: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)  # Qini curves by offer and model
+    tenths: dict[str, list[Tenth]] = field(default_factory=dict)  # effects by offer
     examples: list[Example] = field(default_factory=list)
     samples: int = 1000
     slices: dict[str, np.ndarray] = field(default_factory=dict)  # whether each holdout row belongs, `(rows,)`
@@ -213,6 +216,8 @@ def conclude(
         popularity=evidence.popularity,
         confusions=evidence.confusions,
         tables=evidence.tables,
+        gains=evidence.gains,
+        tenths=evidence.tenths,
         examples=evidence.examples,
     )
     write_report(draft / "report.html", report)

@@ -144,7 +144,7 @@ def _head_config(name: str, options: TrainingOptions) -> Any:
         epochs: dict[str, Any] = {"trait_epochs": options.epochs, "propensity_epochs": options.epochs} if options.epochs else {}
         return PortraitConfig(**epochs)
     if name == "uplift":
-        return UpliftConfig(**({"epochs": options.epochs} if options.epochs else {}))
+        return UpliftConfig(adjust=get_settings().uplift_adjust, **({"epochs": options.epochs} if options.epochs else {}))
     if name == "risk":
         return CreditConfig(**({"epochs": options.epochs} if options.epochs else {}))
     if name == "fraud":

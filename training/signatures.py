@@ -152,15 +152,25 @@ PORTRAIT = ServedModel(
     ),
 )
 
+
+def _effect(name: str, meaning: str) -> tuple[Tensor, ...]:
+    dims = ("batch", "arms")
+    return (
+        Tensor(name, "float32", dims, meaning),
+        Tensor(f"{name}_low", "float32", dims, "where its 95 % interval begins"),
+        Tensor(f"{name}_high", "float32", dims, "and ends"),
+    )
+
+
 UPLIFT = ServedModel(
     "uplift",
     "uplift_v1",
     (*HISTORY, *_USER),
     (
         Tensor("treatments", "string", ("batch", "arms"), "offers, without control"),
-        Tensor("visit_uplift", "float32", ("batch", "arms"), "added probability of a visit"),
-        Tensor("conversion_uplift", "float32", ("batch", "arms"), "added probability of a purchase"),
-        Tensor("spend_uplift", "float32", ("batch", "arms"), "added spend in the shop's currency"),
+        *_effect("visit_uplift", "added probability of a visit"),
+        *_effect("conversion_uplift", "added probability of a purchase"),
+        *_effect("spend_uplift", "added spend in the shop's currency"),
     ),
     "What each offer would change.",
 )

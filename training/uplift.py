@@ -1,4 +1,4 @@
-"""What an offer changes: a T-learner, one small network per arm, calibrated to the effects that were measured, and its served form."""
+"""What an offer changes: an ensemble of small networks fitted at once, calibrated to the effects that were measured, with intervals."""
 
 from __future__ import annotations
 
@@ -7,41 +7,54 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
-from training.calibration import sigmoid
-from training.effect_calibration import EffectCalibration, calibrate_effects
-from training.encoder import TrainedEncoder
+from training.effect_calibration import EffectCalibration, calibrate_effects, robust_effects
+from training.effect_chances import CONTROL, Adjustment, Chances, chances_of
 from training.numbers import NumberEncoder
-from training.raw_history import HistoryReader, lookup
-from training.signatures import USER_FEATURES, Tensor
 from training.uplift_config import UpliftConfig
-from training.uplift_network import Covariates, build_uplift_network, outcome_loss
+from training.uplift_inputs import Covariates
+from training.uplift_network import build_effect_network, build_fitted_loss
 
-CONTROL = "control"
 BINARY_OUTCOMES = ("visited", "converted")
 OUTPUTS = {"visited": "visit_uplift", "converted": "conversion_uplift", "spend": "spend_uplift"}
+BLOCK = 8192
+LEAST_STEPS = 16  # an epoch, even where rows are few
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Effect of each offer against control with its 95 % interval, `(rows, treatments)` each."""
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
 
 @dataclass(frozen=True)
 class Uplift:
-    """Fitted networks: arms are control and then `treatments`; amounts are `logit * scale + shift` per outcome."""
+    """A fitted network; its effects are in units of `scales` `(outcomes,)`, and member `m` says `centers[m]` `(treatments, outcomes)` on
+    average. `adjustment` is None where every campaign was randomised."""
 
     treatments: list[str]
     outcomes: list[str]
     covariates: Covariates
-    networks: list[keras.Model]
+    network: keras.Model
     scales: np.ndarray
-    shifts: np.ndarray
+    centers: np.ndarray
     calibration: EffectCalibration
+    adjustment: Adjustment | None
     curves: dict[str, list[float]]
 
-    def predict(self, frame: pd.DataFrame, vectors: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """By outcome, what each offer adds compared with control, `(rows, treatments)`: probability, or spend in the shop's currency."""
-        inputs = self.covariates.inputs(frame, vectors)
-        raw = _added(self.networks, inputs, len(frame), self.outcomes, self.scales, self.shifts)
-        added = self.calibration.apply(raw)  # (rows, treatments, outcomes)
-        return {outcome: added[:, :, place] for place, outcome in enumerate(self.outcomes)}
+    def predict(self, frame: pd.DataFrame, vectors: np.ndarray | None = None) -> dict[str, Effects]:
+        """By outcome, what each offer adds compared with control: probability, or spend in the shop's currency."""
+        _, effects = _said(self.network, self.covariates.inputs(frame, vectors), len(frame))
+        effects = (effects - self.centers) * self.scales
+        mean, spread = effects.mean(axis=1), effects.std(axis=1)  # (rows, treatments, outcomes)
+        added, width = self.calibration.apply(mean), self.calibration.width(mean, spread)
+        return {
+            outcome: Effects(added[:, :, at], (added - width)[:, :, at], (added + width)[:, :, at])
+            for at, outcome in enumerate(self.outcomes)
+        }
 
 
 def fit_uplift(
@@ -53,117 +66,100 @@ def fit_uplift(
     seed: int,
     vectors: np.ndarray | None = None,
 ) -> Uplift:
-    """Networks fitted on `frame`: columns `treatment`, the `outcomes` (NaN is unknown), USER_FEATURES as far as known, and `covariates`.
+    """A network fitted on `frame`: columns `treatment`, `propensity`, the `outcomes` (NaN is unknown), USER_FEATURES as far as known,
+    `covariates`, and `campaign_id` where there are several.
 
-    `vectors` `(rows, dim)` are the portrait vectors at assignment. Raises ValueError where an arm, control included, has no row.
+    `vectors` `(rows, dim)` are the portrait vectors at assignment. Raises ValueError where an arm, control included, has no row, and
+    NotRandomised where a propensity is not known and `config.adjust` is False.
     """
     keras.utils.set_random_seed(seed)
     arms = [CONTROL, *treatments]
-    arm = pd.Index(arms).get_indexer(pd.Index(frame["treatment"].to_numpy(object)))
-    if missing := [name for number, name in enumerate(arms) if not (arm == number).any()]:
-        raise ValueError(f"Every arm must have rows. Received none for {missing}; `treatment` holds {sorted(set(frame['treatment']))}.")
+    held = set(frame["treatment"])
+    if missing := [name for name in arms if name not in held]:
+        raise ValueError(f"Every arm must have rows. Received none for {missing}; `treatment` holds {sorted(held)}.")
     known = Covariates.of(frame, covariates, config.max_values)
-    values = frame[outcomes].to_numpy(np.float64)  # (rows, outcomes)
-    is_binary = np.array([outcome in BINARY_OUTCOMES for outcome in outcomes])
-    shifts = np.where(is_binary, 0.0, np.nan_to_num(np.nanmean(values, axis=0)))
-    spread = np.nan_to_num(np.nanstd(values, axis=0))
-    scales = np.where(is_binary | (spread == 0), 1.0, spread)
     inputs = known.inputs(frame, vectors)
-    truth = np.zeros((len(frame), len(arms), len(outcomes), 2), np.float32)
-    rows = np.flatnonzero(arm >= 0)
-    truth[rows, arm[rows], :, 0] = np.nan_to_num((values - shifts) / scales)[rows]
-    truth[rows, arm[rows], :, 1] = np.isfinite(values)[rows]
-
-    def networks_of(part: np.ndarray) -> tuple[list[keras.Model], dict[str, list[float]]]:
-        networks, curves = [], {}
-        for member in range(config.members):
-            encoder = NumberEncoder(len(known.numbers), name="numbers_encoder")
-            encoder.adapt(inputs["numbers"][part])
-            dim = 0 if vectors is None else vectors.shape[1]
-            network = build_uplift_network(known, dim, len(arms), len(outcomes), encoder, config, seed + 100 * member)
-            network.compile(
-                optimizer=keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay),
-                loss=outcome_loss(is_binary),
-                jit_compile=False,
-                steps_per_execution=max(1, min(16, len(part) // config.batch)),
-            )
-            learned = {name: values[part] for name, values in inputs.items()}
-            fitted = network.fit(learned, truth[part], batch_size=config.batch, epochs=config.epochs, verbose=0)
-            networks.append(network)
-            curves[f"loss of network {member + 1}"] = [float(value) for value in fitted.history["loss"]]
-        return networks, curves
-
-    # What the calibration is fitted on, every row's effect is said by networks that never saw the row.
-    unseen = np.zeros((len(frame), len(treatments), len(outcomes)))
-    halves = np.random.default_rng(seed).permutation(len(frame)) % 2
-    for half in (0, 1):
-        asked = np.flatnonzero(halves == half)
-        networks, _ = networks_of(np.flatnonzero(halves != half))
-        unseen[asked] = _added(networks, {n: v[asked] for n, v in inputs.items()}, len(asked), outcomes, scales, shifts)
-    calibration = calibrate_effects(unseen, arm, values)
-    networks, curves = networks_of(np.arange(len(frame)))
-    return Uplift(list(treatments), list(outcomes), known, networks, scales, shifts, calibration, curves)
-
-
-def _added(
-    networks: list[keras.Model], inputs: dict[str, np.ndarray], rows: int, outcomes: list[str], scales: np.ndarray, shifts: np.ndarray
-) -> np.ndarray:
-    """What each offer adds by the networks alone, `(rows, treatments, outcomes)`."""
+    matrix = known.matrix(inputs)
+    chances = chances_of(frame, arms, matrix, config.adjust, seed)
+    kept = np.flatnonzero(chances.is_kept)
+    chances, inputs = chances[kept], {name: column[kept] for name, column in inputs.items()}
+    values = frame[outcomes].to_numpy(np.float64)[kept]  # (rows, outcomes)
     is_binary = np.array([outcome in BINARY_OUTCOMES for outcome in outcomes])
-    size, blocks = 8192, []
-    for at in range(0, rows, size):
-        block = {name: values[at : at + size] for name, values in inputs.items()}
-        logits = [keras.ops.convert_to_numpy(network(block, training=False)) for network in networks]
-        expected = np.mean([np.where(is_binary, sigmoid(one), one * scales + shifts) for one in logits], axis=0)  # (rows, arms, outcomes)
-        blocks.append(expected[:, 1:] - expected[:, :1])
-    return np.concatenate(blocks) if blocks else np.zeros((0, networks[0].output_shape[1] - 1, len(outcomes)))
+    spread = np.nan_to_num(np.nanstd(values, axis=0))
+    scales = np.where(spread == 0, 1.0, spread)
+
+    encoder = NumberEncoder(len(known.numbers), name="numbers_encoder")
+    encoder.adapt(inputs["numbers"])
+    dim = 0 if vectors is None else vectors.shape[1]
+    varying = int((np.ptp(matrix[kept], axis=0) > 0).sum())
+    starts = _first_guess(values, is_binary, scales)
+    network = build_effect_network(known, dim, len(treatments), starts, is_binary, scales, encoder, config, len(kept), varying, seed)
+    counts = _halves(len(kept), config.members, seed)
+    curve = _fit(network, inputs, chances, values / scales, counts, config)
+
+    base, effects = _said(network, inputs, len(kept))
+    centers = effects.mean(axis=0)
+    # What the calibration is fitted on, every row's effect is said by the members that never saw the row.
+    unseen = ((1 - counts) / (1 - counts).sum(axis=1, keepdims=True))[:, :, None]
+    base = (base * unseen).sum(axis=1)
+    effects = ((effects - centers) * unseen[..., None]).sum(axis=1) + centers.mean(axis=0)  # (rows, treatments, outcomes)
+    control = base - (chances.chances[:, 1:, None] * effects).sum(axis=1)
+    expected = np.concatenate([control[:, None], control[:, None] + effects], axis=1) * scales
+    measured = robust_effects(expected, chances.arm, chances.chances, values)
+    calibration = calibrate_effects((effects - centers.mean(axis=0)) * scales, measured)
+    return Uplift(list(treatments), list(outcomes), known, network, scales, centers, calibration, chances.adjustment, {"loss": curve})
 
 
-class ServedUplift(tf.Module):
-    """Uplift from raw inputs; the shop's own covariates are inputs beside those of the signature. An unknown outcome is NaN."""
+def _first_guess(values: np.ndarray, is_binary: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Mean of amounts in units of `scales`, log odds of what is 0 or 1, `(outcomes,)`."""
+    mean = np.nan_to_num(np.nanmean(values, axis=0))
+    chance = np.clip(mean, 1e-4, 1 - 1e-4)
+    return np.where(is_binary, np.log(chance / (1 - chance)), mean / scales)
 
-    def __init__(self, uplift: Uplift, encoder: TrainedEncoder | None) -> None:
-        super().__init__()
-        self.uplift = uplift
-        self.networks = uplift.networks
-        self.reader = HistoryReader(encoder) if encoder else None
-        self.words = [lookup(np.array(values), np.arange(1, len(values) + 1), 0) for values in uplift.covariates.words.values()]
 
-    @property
-    def extra_inputs(self) -> tuple[Tensor, ...]:
-        """The inputs that the shop's own covariates add to the signature."""
-        numbers = self.uplift.covariates.numbers[len(USER_FEATURES) :]
-        return (
-            *(Tensor(name, "float32", ("batch",), "the shop's own covariate; NaN is unknown") for name in numbers),
-            *(Tensor(name, "string", ("batch",), "the shop's own covariate; '' is unknown") for name in self.uplift.covariates.words),
-        )
+def _halves(rows: int, members: int, seed: int) -> np.ndarray:
+    """1 where a row teaches a member, `(rows, members)`: a random half for every other member, its complement for the next one."""
+    generator = np.random.default_rng(seed)
+    counts = np.zeros((rows, members), np.float32)
+    for pair in range(0, members, 2):
+        first = generator.permutation(rows) % 2
+        counts[:, pair], counts[:, pair + 1] = first, 1 - first
+    return counts
 
-    def serve(
-        self, event_item_ids: tf.Tensor, event_types: tf.Tensor, event_times_us: tf.Tensor, as_of_us: tf.Tensor, **covariates: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        """Every output of the signature, batch first."""
-        known = self.uplift.covariates
-        inputs = {"numbers": tf.stack([covariates[name] for name in known.numbers], axis=1)}
-        if known.words:
-            inputs["words"] = tf.stack(
-                [table.lookup(covariates[name]) for name, table in zip(known.words, self.words, strict=True)], axis=1
-            )
-        if self.reader:
-            inputs["vector"] = self.reader.read(event_item_ids, event_types, event_times_us, as_of_us).vectors
-        is_binary = np.array([outcome in BINARY_OUTCOMES for outcome in self.uplift.outcomes])
-        expected = []
-        for network in self.networks:
-            logits = network(inputs, training=False)  # (batch, arms, outcomes)
-            amounts = logits * self.uplift.scales.astype(np.float32) + self.uplift.shifts.astype(np.float32)
-            expected.append(tf.where(is_binary, tf.sigmoid(logits), amounts))
-        mean = tf.add_n(expected) / len(expected)
-        fixed = {name: tf.constant(values, tf.float32) for name, values in vars(self.uplift.calibration).items()}
-        inside = tf.clip_by_value(mean[:, 1:] - mean[:, :1], fixed["low"], fixed["high"])
-        added = fixed["average"] + fixed["slope"] * (inside - fixed["center"])  # (batch, treatments, outcomes)
-        batch = tf.shape(as_of_us)[0]
-        unknown = tf.fill([batch, len(self.uplift.treatments)], np.nan)
-        uplifts = {
-            output: added[:, :, self.uplift.outcomes.index(outcome)] if outcome in self.uplift.outcomes else unknown
-            for outcome, output in OUTPUTS.items()
-        }
-        return {"treatments": tf.tile(tf.constant([self.uplift.treatments], tf.string), [batch, 1]), **uplifts}
+
+def _fit(
+    network: keras.Model, inputs: dict[str, np.ndarray], chances: Chances, truth: np.ndarray, counts: np.ndarray, config: UpliftConfig
+) -> list[float]:
+    rows, arms = len(truth), chances.chances.shape[1]
+    facts = {
+        "taken": np.eye(arms, dtype=np.float32)[chances.arm],
+        "chances": chances.chances.astype(np.float32),
+        "truth": np.nan_to_num(truth).astype(np.float32),
+        "is_known": np.isfinite(truth).astype(np.float32),
+        "counts": counts,
+    }
+    fitted = build_fitted_loss(network, config, chances.adjustment is None)
+    batch = int(np.clip(rows // LEAST_STEPS, 32, config.batch))
+    steps, is_jax = config.epochs * -(-rows // batch), keras.backend.backend() == "jax"
+    fitted.compile(
+        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(config.learning_rate, steps)),
+        loss=lambda _, loss: loss,
+        jit_compile=is_jax,  # elsewhere compiling costs more than these few steps
+        steps_per_execution=1 if is_jax else max(1, min(16, rows // batch)),  # JAX would compile every one of them
+    )
+    # Filled up with rows that count for nobody: every batch has one shape, and is compiled once.
+    filled = np.concatenate([np.arange(rows), np.zeros(-rows % batch, int)])
+    learned = {name: column[filled] for name, column in (inputs | {f"row_{fact}": column for fact, column in facts.items()}).items()}
+    learned["row_counts"][rows:] = 0
+    history = fitted.fit(learned, np.zeros(len(filled), np.float32), batch_size=batch, epochs=config.epochs, verbose=0).history
+    return [float(value) / config.members for value in history["loss"]]
+
+
+def _said(network: keras.Model, inputs: dict[str, np.ndarray], rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Base `(rows, members, outcomes)` and effects `(rows, members, treatments, outcomes)`, in units of the network's scales."""
+    blocks = []
+    for at in range(0, max(rows, 1), BLOCK):
+        said = network({name: column[at : at + BLOCK] for name, column in inputs.items()}, training=False)
+        blocks.append([keras.ops.convert_to_numpy(said[name]) for name in ("base", "effects")])
+    base, effects = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    return base, effects

@@ -1,4 +1,4 @@
-"""Hyper-parameters of the uplift networks. Imports nothing heavy."""
+"""Hyper-parameters of the uplift network. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ from typing import Any
 
 @dataclass(frozen=True)
 class UpliftConfig:
-    """How the networks, one per arm, learn. Small and held back: an uplift is a small difference of two large numbers."""
+    """How the network learns. Small and held back: an uplift is a small difference of two large numbers.
 
-    hidden: int = 16
-    dropout: float = 0.2
-    weight_decay: float = 0.02
-    learning_rate: float = 2e-3
+    `base_rows` and `effect_rows` say how strongly the weights are held towards zero: as strongly as that many rows of evidence would.
+    """
+
+    hidden: int = 32
+    dropout: float = 0.1
+    base_rows: float = 1.0
+    effect_rows: float = 100.0
+    targeted: float = 0.5  # weight of the targeted regularisation
+    propensity: float = 0.1  # weight of the propensity head, where propensities are not logged
+    learning_rate: float = 0.01
     batch: int = 512
-    epochs: int = 12
-    members: int = 1
+    epochs: int = 30
+    members: int = 16  # networks, each fitted on a random half of the rows, two and two on complementary halves
     max_values: int = 30  # values of a string covariate with an input of their own, by falling count; the rest share one
     min_arm_rows: int = 20  # an arm with fewer rows is left out
+    adjust: bool = False  # learn from campaigns that were not randomised, by a propensity model, and say so
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

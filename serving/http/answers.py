@@ -158,6 +158,10 @@ class OfferEffect(BaseModel):
     spend_uplift: float
     cost: float
     expected_profit: float
+    visit_uplift_low: float | None = Field(None, description="where the 95 % interval of `visit_uplift` begins; null from an older model")
+    visit_uplift_high: float | None = Field(None, description="and ends")
+    spend_uplift_low: float | None = Field(None, description="where the 95 % interval of `spend_uplift` begins; null from an older model")
+    spend_uplift_high: float | None = Field(None, description="and ends")
 
 
 class OffersAnswer(BaseModel):

@@ -56,17 +56,6 @@ def test_trait_regression_learns_what_items_tell_and_leaves_unseen_classes_at_ze
     assert probabilities[:, 2].tolist() == [0, 0]
 
 
-def test_t_learner_finds_who_responds_to_treatment():
-    generator = np.random.default_rng(0)
-    responds, is_treated = generator.random(2000) < 0.5, generator.random(2000) < 0.5
-    outcome = generator.random(2000) < np.where(responds & is_treated, 0.6, 0.2)
-    covariates = responds[:, None].astype(float)
-    predicted = baselines.t_learner(covariates, outcome, is_treated, np.array([[0.0], [1.0]]), seed=1)
-    assert predicted == pytest.approx([0.0, 0.4], abs=0.08)
-    flat = baselines.t_learner(covariates, np.zeros(2000), is_treated, np.array([[0.0]]), seed=1)
-    assert flat.tolist() == [0.0]
-
-
 def test_als_alternates_between_the_two_least_squares_problems():
     """Its last sweep solves each item's weighted ridge for the users' factors, and an asked user is folded in the same way."""
     seen, alpha, l2 = (COUNTS.toarray() > 0).astype(float), 5.0, 0.5

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.conftest import shared_data
 from training.evaluate import CannotEvaluate, evaluate_recommender, evaluate_traits, evaluate_uplift
 from training.evaluation import evaluation, over_splits
 from training.splits import targets_sha256
@@ -40,6 +41,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "user_id": [f"u{n:02}" for n in range(USERS)],
             "assigned_at": "2024-01-20 00:00:00",
             "treatment": ["offer", "control", "other"] * (USERS // 3),
+            "propensity": 1 / 3,
             "visited": generator.random(USERS) < 0.5,
             "x_age": generator.integers(20, 60, USERS),
         }
@@ -120,7 +122,9 @@ def test_traits_give_the_promised_object_and_the_obvious_trait_is_found(shop: Pa
 @pytest.mark.slow
 def test_uplift_gives_the_promised_object_for_one_offer_and_control(shop: Path):
     result = evaluate_uplift(source="landing", data=shop, treatment="offer", seed=3, splits=2)
-    _holds_together(result, {"uplift@30%", "qini", "auuc"}, {"random", "t_learner"})
+    learners = {"random", "s_learner", "t_learner", "x_learner", "dr_learner"}
+    _holds_together(result, {"uplift@30%", "qini", "auuc", "effect_error", "effect_error_by_chance"}, learners, {"adjusted"})
+    assert result["adjusted"] is None
     assert result["seeds"] == [3, 4]
     assert (result["counts"]["treated"], result["counts"]["control"]) == (USERS // 3, USERS // 3)
 
@@ -134,6 +138,18 @@ def test_what_a_source_lacks_is_named(shop: Path, tmp_path: Path):
     with pytest.raises(CannotEvaluate, match=r"needs the table `campaign_exposures`. Source amazon_sequences gave"):
         (tmp_path / "Ring.txt").write_text("1 1 2 3 4 5\n2 2 3 4 5 1\n")
         evaluate_uplift(source="amazon_sequences", data=tmp_path, treatment="offer")
+
+
+def test_campaigns_that_nobody_randomised_are_refused_unless_told_to_adjust(shop: Path, tmp_path: Path):
+    exposures = pd.read_csv(shop / "campaign_exposures.csv").drop(columns="propensity")
+    exposures.to_csv(tmp_path / "campaign_exposures.csv", index=False)
+    with pytest.raises(CannotEvaluate, match=r"whose `propensity` is known\. 40 of 40 rows of 'offer' and control have none"):
+        evaluate_uplift(source="landing", data=tmp_path, treatment="offer")
+    journey = shared_data("complete_journey")
+    with pytest.raises(CannotEvaluate, match=r"of 'type_a' and control have none\. Say `--adjust`"):
+        evaluate_uplift(source="complete_journey", data=journey, treatment="type_a")
+    with pytest.raises(CannotEvaluate, match=r"Both arms need rows with and without `converted`"):  # there is no control to adjust for
+        evaluate_uplift(source="complete_journey", data=journey, treatment="type_a", outcome="converted", adjust=True)
 
 
 def test_wrong_protocols_and_outcomes_are_refused_before_any_work():

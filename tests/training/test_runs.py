@@ -206,6 +206,7 @@ def test_a_shop_of_campaigns_alone_trains_uplift_without_an_encoder(features):
             "user_id": [f"u{number}" for number in range(people)],
             "assigned_at": datetime(2024, 2, 1),
             "treatment": arm,
+            "propensity": 0.5,
             "is_visited": visited,
             "is_converted": None,
             "spend": np.nan,
@@ -218,7 +219,11 @@ def test_a_shop_of_campaigns_alone_trains_uplift_without_an_encoder(features):
     encoder = train_encoder(WINDOW, {"seed": 1})
     assert "No encoder: The encoder learns from users with at least two events" in encoder.reason
     run = train_model("uplift", encoder.path, WINDOW, {"seed": 1})
-    assert set(run.metrics) == {"uplift", "random"}
+    assert set(run.metrics) == {"uplift", "random", "s_learner", "t_learner", "x_learner", "dr_learner"}
+    report = (run.path / "report.html").read_text()
+    assert "Outcomes gained by how many are addressed" in report
+    assert "Effects by tenth of the users" in report
+    assert "What choosing by the model is worth" in report
     assert run.metrics["random"]["uplift@30%"] == pytest.approx(0.25, abs=0.15)
     with pytest.raises(TrainingSkipped, match="recommender: `events` carry no encoder"):
         train_model("recommender", encoder.path, WINDOW, {"seed": 1})
