@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 MOST_ROUNDS, STOP_ROUNDS = 1500, 60
 BOOSTERS = ("hist_gradient_boosting", "lightgbm", "xgboost")
@@ -73,7 +74,8 @@ def boosted(
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         forest = HistGradientBoostingClassifier(**params, max_iter=rounds, early_stopping=False, random_state=seed)
-        return forest.fit(x, truth).predict_proba(asked)[:, 1]
+        with threadpool_limits(threads, user_api="openmp"):
+            return forest.fit(x, truth).predict_proba(asked)[:, 1]
     if model == "lightgbm":
         import lightgbm
 
@@ -109,7 +111,9 @@ def _stopped(
         forest = HistGradientBoostingClassifier(
             **params, max_iter=MOST_ROUNDS, early_stopping=True, n_iter_no_change=STOP_ROUNDS, scoring="loss", random_state=seed
         )
-        losses = list(-forest.fit(x, truth, X_val=held, y_val=wanted).validation_score_[1:])  # the first is before any round
+        with threadpool_limits(threads, user_api="openmp"):
+            forest.fit(x, truth, X_val=held, y_val=wanted)
+        losses = list(-forest.validation_score_[1:])  # the first is before any round
     elif model == "lightgbm":
         import lightgbm
 
