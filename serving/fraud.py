@@ -83,7 +83,7 @@ def decide(order: AskedOrder, *, shop: ShopFront | None = None, costs: FraudCost
     rows = {instrument: shop.user_row(FRAUD.feature_service, instrument) for instrument in order.instruments.values()}
     order, is_age_known = _with_opening(order, shop)
     since = asked.since(order, counted_to)
-    asked.add(order)
+    asked.add(order, counted_to)
     numbers = features_at_checkout(order, rows, since)
     inputs = {name: np.array([numbers[name]], np.float32) for name in ORDER_FEATURES}
     answer = shop.predict(FRAUD.name, inputs, user_id=order.user_id, signature=EXPLAIN)

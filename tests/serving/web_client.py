@@ -101,6 +101,7 @@ def furnish() -> None:
     history = {"event_item_ids": ["a"], "event_types": ["view"], "event_times_us": [1]}
     publish("user_sequences", [{"user_id": "ann", "features_at": day("02-01"), "created_at": day("02-01"), **history}])
     publish("user_daily", [])
+    publish("order_features", [])
     rows = [
         portrait_row("ann", "02-05", "02-05", said(0.25)),
         portrait_row("ann", "02-20", "02-20", said(0.5, chance=0.7)),
