@@ -159,7 +159,7 @@ def _linked(order: AskedOrder, rows: Mapping[str, Mapping[str, Any]], since: lis
 def _burst(user_ids: list[str | None], as_of: datetime, settings: Settings) -> SeenBurst | None:
     found = bursts_by_user(as_of, settings)
     burst = next((found[user] for user in user_ids if user in found), None)
-    return burst and SeenBurst(burst.user_ids[:SHOWN_ACCOUNTS], burst.first_opened_at, burst.last_opened_at)
+    return SeenBurst(burst.user_ids[:SHOWN_ACCOUNTS], burst.first_opened_at, burst.last_opened_at) if burst else None
 
 
 def _text(code: Any) -> str:
