@@ -83,7 +83,7 @@ def decide(order: AskedOrder, *, shop: ShopFront | None = None, costs: FraudCost
     rows = {instrument: shop.user_row(FRAUD.feature_service, instrument) for instrument in order.instruments.values()}
     order, is_age_known = _with_opening(order, shop)
     since = asked.since(order, counted_to)
-    asked.add(order)
+    asked.add(order, counted_to)
     numbers = features_at_checkout(order, rows, since)
     inputs = {name: np.array([numbers[name]], np.float32) for name in ORDER_FEATURES}
     answer = shop.predict(FRAUD.name, inputs, user_id=order.user_id, signature=EXPLAIN)
@@ -159,7 +159,7 @@ def _linked(order: AskedOrder, rows: Mapping[str, Mapping[str, Any]], since: lis
 def _burst(user_ids: list[str | None], as_of: datetime, settings: Settings) -> SeenBurst | None:
     found = bursts_by_user(as_of, settings)
     burst = next((found[user] for user in user_ids if user in found), None)
-    return burst and SeenBurst(burst.user_ids[:SHOWN_ACCOUNTS], burst.first_opened_at, burst.last_opened_at)
+    return SeenBurst(burst.user_ids[:SHOWN_ACCOUNTS], burst.first_opened_at, burst.last_opened_at) if burst else None
 
 
 def _text(code: Any) -> str:

@@ -37,13 +37,13 @@ class AskedOrders:
         self._mutex = threading.Lock()
         self._opened: sqlite3.Connection | None = None
 
-    def add(self, order: AskedOrder) -> None:
-        """Keeps an order; asked about again it is there once, as it was asked last. What is older than KEEP before it goes."""
+    def add(self, order: AskedOrder, counted_to: datetime) -> None:
+        """Keeps an order; asked about again it is there once, as it was asked last. What was placed KEEP before the records' end goes."""
         ids = tuple(getattr(order, f"{kind}_id") for kind in KINDS)
         placed = to_us(order.placed_at)
         with self._mutex, self._database() as database:
             database.execute("insert or replace into orders values (?, ?, ?, ?, ?, ?, ?)", (order.order_id, placed, order.amount, *ids))
-            database.execute("delete from orders where placed_us < ?", (placed - KEEP // timedelta(microseconds=1),))
+            database.execute("delete from orders where placed_us < ?", (to_us(counted_to - KEEP),))
 
     def since(self, order: AskedOrder, start: datetime) -> list[AskedOrder]:
         """Other orders placed in `[start, order.placed_at)` by any of its instruments, oldest first."""

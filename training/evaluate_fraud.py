@@ -51,7 +51,8 @@ def evaluate_fraud(
     tables = landing_tables(source, data, seed, TABLES, {"days": SHOP_DAYS})
     orders, chargebacks = (required(tables, name, source).to_pandas() for name in TABLES[:2])
     users = tables["users"].to_pandas() if "users" in tables else None
-    known = replayed(*(rows.sort_values("ds").drop_duplicates("order_id") for rows in (orders, chargebacks)), users)
+    first_orders, first_reports = (rows.sort_values("ds").drop_duplicates("order_id") for rows in (orders, chargebacks))
+    known = replayed(first_orders, first_reports, users)
     end = pd.Timestamp(max(orders["ds"].max(), chargebacks["ds"].max())) + timedelta(days=1)
     config = FraudConfig() if epochs is None else FraudConfig(epochs=epochs)
     whole = rows_known(known, end)

@@ -148,7 +148,7 @@ def _head_config(name: str, options: TrainingOptions) -> Any:
     if name == "risk":
         return CreditConfig(**({"epochs": options.epochs} if options.epochs else {}))
     if name == "fraud":
-        return FraudConfig(**({"epochs": options.epochs} if options.epochs else {}))
+        return FraudConfig(epochs=options.epochs) if options.epochs else FraudConfig()
     return None
 
 

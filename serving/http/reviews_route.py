@@ -86,7 +86,7 @@ def get_reviews(kind: Kind = None, limit: Annotated[int, Query(ge=1, le=500)] = 
     tags=["risk"],
     dependencies=[needs("risk")],
     response_model=ReviewAnswer,
-    responses=told_in_schema("unknown-decision", "already-reviewed", "key-reused", "still-answering", "not-served"),
+    responses=told_in_schema("bad-request", "unknown-decision", "already-reviewed", "key-reused", "still-answering", "not-served"),
 )
 def post_review(request: Request, decision_id: Id, body: VerdictBody, once: OnceOnly) -> Response:
     """Approves or refuses what waits. The verdict is on disk when the answer comes; it is never changed, and teaches as a label."""

@@ -76,6 +76,9 @@ class FakeFront:
             raise NotServed(self.away)
         if model == "risk":
             return _credit(inputs, is_explained=signature == EXPLAIN)
+        if model == "fraud":
+            codes = np.array([["shared_device", "", "", ""]], object)
+            return Answer(probability=np.array([0.25]), reason_codes=codes, reason_effects=np.zeros((1, 4)))
         if signature == EXPLAIN:  # the oldest event is behind everything
             shape = (1, inputs["item_ids"].shape[1], 2)
             drivers = {name: np.full(shape, "", object) for name in ("driver_item_ids", "driver_types")}

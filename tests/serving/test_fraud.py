@@ -195,6 +195,8 @@ def test_without_the_scope_or_the_model_nothing_is_decided(shop: OrderFront, mon
 def test_orders_are_forgotten_when_the_records_must_count_them(house: Path) -> None:
     kept = asked_orders(get_settings())
     start = datetime(2024, 1, 1)  # noqa: DTZ001
-    kept.add(replace(ORDER, order_id="old", placed_at=start))
-    kept.add(replace(ORDER, order_id="new", placed_at=start + timedelta(days=41)))
-    assert kept.amounts(["old", "new"]) == {"new": 100.0}
+    kept.add(replace(ORDER, order_id="old", placed_at=start), start)
+    kept.add(replace(ORDER, order_id="far", placed_at=start + timedelta(days=9000)), start)  # whoever mistakes the year wipes nothing out
+    assert kept.amounts(["old", "far"]) == {"old": 100.0, "far": 100.0}
+    kept.add(replace(ORDER, order_id="new", placed_at=start + timedelta(days=41)), start + timedelta(days=41))
+    assert kept.amounts(["old", "far", "new"]) == {"far": 100.0, "new": 100.0}

@@ -118,7 +118,7 @@ def test_the_largest_saving_stands_first_and_what_nobody_can_price_last(house: P
     logged(*(replace(WAITING, subject=name, score=score) for name, score in (("small", 0.5), ("large", 0.2), ("unknown", 0.9))))
     logged(replace(WAITING, kind="credit", subject="a1", score=0.95))
     for name, amount in (("small", 10.0), ("large", 900.0)):
-        asked_orders(get_settings()).add(replace(ORDER, order_id=name, amount=amount))
+        asked_orders(get_settings()).add(replace(ORDER, order_id=name, amount=amount), AS_OF)
     found = by_priority(queue().all(), get_settings())
     assert [review.subject for review, _ in found] == ["large", "small", "a1", "unknown"]
     # 900 at 20 %: approving costs .2 x 920, refusing .8 x 285; a look costs 4 + .1 x 184 + .05 x 228
@@ -139,7 +139,7 @@ def shop(house: Path, monkeypatch: pytest.MonkeyPatch) -> OrderFront:
 
 def test_the_api_lists_what_waits_and_takes_a_verdict(shop: OrderFront) -> None:
     (id,) = logged(WAITING)
-    asked_orders(get_settings()).add(ORDER)
+    asked_orders(get_settings()).add(ORDER, AS_OF)
     client = caller("risk")
     listed = client.get("/v1/reviews").json()
     assert (listed["waiting"], listed["reviews_a_day"], listed["decided_today"]) == (1, 10, 0)

@@ -89,7 +89,7 @@ def _left_to_people() -> None:
     at = day("03-01")
     for number, (user, chance, amount) in enumerate((("ann", 0.31, 249.0), ("bob", 0.12, 999.0), (None, 0.44, 80.0), ("ann", 0.7, 60.0))):
         order = AskedOrder(f"o0000010{number}", at, amount, user, device_id="d1")
-        asked_orders(settings).add(order)
+        asked_orders(settings).add(order, at)
         log.log([Decision(user, "order", order.order_id, "fraud", "3", at, 1, chance, 1.0, "review", json.dumps(codes[number:]))], at)
     log.log([Decision("bob", "credit", "a00000017", "risk", "2", at, 1, 0.24, 1.0, "review", json.dumps(["high_debt"]))], at)
     log.close()

@@ -113,6 +113,7 @@ def furnish() -> None:
     publish("user_sequences", [{"user_id": "ann", "features_at": day("02-01"), "created_at": day("02-01"), **history}])
     publish("user_daily", [])
     publish("user_consents", [consent(user) for user in ("ann", "bob")])
+    publish("order_features", [])
     rows = [
         portrait_row("ann", "02-05", "02-05", said(0.25)),
         portrait_row("ann", "02-20", "02-20", said(0.5, chance=0.7)),
