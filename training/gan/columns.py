@@ -13,8 +13,9 @@ import pandas as pd
 
 #: A whole-number column with no more distinct values is read as categories.
 FEW_NUMBERS = 24
-#: A number that so large a share of the known rows have is a state of its own: zeros of amounts, caps, customary hours.
-SPIKE_SHARE = 0.05
+#: A number that so large a share of the known rows have, and so many times more than the middle number has, is a state of its own: zeros of
+#: amounts, caps, customary hours.
+SPIKE_SHARE, SPIKE_HEIGHT = 0.004, 8
 MOST_SPIKES = 8
 MODES = 10
 MODE_ROWS = 8000  # rows that the mixture is fitted on
@@ -153,7 +154,8 @@ def _number_column(name: str, values: pd.Series, numbers: np.ndarray, seed: int)
 
     distinct, counts = np.unique(numbers, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:MOST_SPIKES]
-    spikes = np.sort(distinct[order][counts[order] >= max(SPIKE_SHARE * len(numbers), FEWEST_ROWS)])
+    least = max(SPIKE_SHARE * len(numbers), SPIKE_HEIGHT * np.median(counts), FEWEST_ROWS)
+    spikes = np.sort(distinct[order][counts[order] >= least])
     rest = numbers[~np.isin(numbers, spikes)]
     rest = rest if len(rest) else numbers
     is_log = abs(_skew(rest)) > 2 and abs(_skew(_scaled(rest, True))) < abs(_skew(rest))
@@ -189,7 +191,8 @@ def _number_column(name: str, values: pd.Series, numbers: np.ndarray, seed: int)
 
 def _category_column(name: str, values: pd.Series) -> CategoryColumn:
     counts = pd.Series(_plain(values), dtype=object).value_counts(dropna=False, sort=True)
-    counts = counts.iloc[np.lexsort((counts.index.astype(str), -counts.to_numpy()))]  # equal counts by name: the same table, the same states
+    by_count_then_name = np.lexsort((np.array([str(value) for value in counts.index]), -counts.to_numpy()))
+    counts = counts.iloc[by_count_then_name]
     common = counts[counts >= FEWEST_ROWS] if (counts >= FEWEST_ROWS).any() else counts
     own, others = common.index[:MOST_VALUES], common.index[MOST_VALUES:]
     shares = common.iloc[MOST_VALUES:].to_numpy(np.float64)

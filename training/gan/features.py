@@ -24,13 +24,13 @@ class TableFeatures:
         names = [name for name in table.columns if name != without]
         numbers = tuple(name for name in names if is_number(table[name]))
         rest = [name for name in names if name not in numbers]
-        values = {name: _text(table[name]).value_counts().index[:MOST_CODES] for name in rest}
+        values = {name: as_text(table[name]).value_counts().index[:MOST_CODES] for name in rest}
         return cls(numbers, {name: {value: code for code, value in enumerate(found)} for name, found in values.items()})
 
     def matrix(self, table: pd.DataFrame) -> np.ndarray:
         """`(rows, columns)` float64, numbers first; an unknown category is NaN."""
         columns = [table[name].to_numpy(np.float64, na_value=np.nan) for name in self.numbers]
-        columns += [_text(table[name]).map(codes).to_numpy(np.float64) for name, codes in self.categories.items()]
+        columns += [as_text(table[name]).map(codes).to_numpy(np.float64) for name, codes in self.categories.items()]
         return np.column_stack(columns) if columns else np.zeros((len(table), 0))
 
     @property
@@ -49,5 +49,6 @@ def boosted(features: TableFeatures, seed: int, **chosen: Any) -> Any:
     return HistGradientBoostingClassifier(categorical_features=features.is_category, random_state=seed, **chosen)
 
 
-def _text(values: pd.Series) -> pd.Series:
+def as_text(values: pd.Series) -> pd.Series:
+    """Every value as text, a missing one as a text that no table holds."""
     return values.astype(object).where(values.notna(), "\x00missing").astype(str)

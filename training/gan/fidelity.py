@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from training.gan.features import is_number
+from training.gan.features import as_text, is_number
 
 PARTS = 10
 
@@ -53,7 +53,7 @@ def _number(real: pd.Series, made: pd.Series) -> dict[str, float]:
 
 
 def _category(real: pd.Series, made: pd.Series) -> dict[str, float]:
-    one, two = (column.astype(object).where(column.notna(), None).astype(str).value_counts(normalize=True) for column in (real, made))
+    one, two = (as_text(column).value_counts(normalize=True) for column in (real, made))
     return {"tv": float(one.sub(two, fill_value=0).abs().sum() / 2)}
 
 
@@ -67,7 +67,7 @@ def _codes(real: pd.DataFrame, made: pd.DataFrame) -> tuple[pd.DataFrame, pd.Dat
                 numbers = table[name].to_numpy(np.float64, na_value=np.nan)
                 into[name] = np.where(np.isnan(numbers), len(edges) + 1, np.searchsorted(edges, numbers, "right"))
         else:
-            texts = [table[name].astype(object).where(table[name].notna(), None).astype(str) for table in (real, made)]
+            texts = [as_text(table[name]) for table in (real, made)]
             place = {value: code for code, value in enumerate(texts[0].unique())}
             for into, column in zip((ours, theirs), texts, strict=True):
                 into[name] = column.map(place).fillna(len(place)).to_numpy(np.int64)

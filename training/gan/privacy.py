@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from training.gan.features import TableFeatures
+from training.gan.features import TableFeatures, as_text
 from training.gan.synthesis import copies, rare_rows, row_keys
 from training.metrics import Interval, auc, interval
 
@@ -37,8 +37,7 @@ class Metric:
             missing = np.isnan(numbers)
             parts.append(np.column_stack([np.where(missing, 0.5, rank), missing]))
         for name, codes in self.features.categories.items():
-            found = table[name].astype(object).where(table[name].notna(), "\x00missing").astype(str).map(codes)
-            code = found.fillna(len(codes)).to_numpy(np.int64)
+            code = as_text(table[name]).map(codes).fillna(len(codes)).to_numpy(np.int64)
             parts.append(np.eye(len(codes) + 1, dtype=np.float32)[code] / np.sqrt(2))
         return np.concatenate(parts, axis=1).astype(np.float32)
 
