@@ -13,7 +13,7 @@ from serving.key_commands import keys
 from serving.local.commands import demo, doctor, down, ingest, load, run, sources, status, up
 from serving.local.questions import changes, offers, parity, recommend, show
 from serving.release_commands import release
-from training.commands import evaluate
+from training.commands import evaluate, synthesize
 
 EXIT_CODES = (
     "Exit codes: 0 ok · 1 a run, a gate or a check failed · 2 wrong use · 3 no such user, DAG or file · 4 a service is not available. "
@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (demo, up, down, status, doctor, sources, ingest, load, run, show, recommend, offers, changes, parity):
+for command in (demo, up, down, status, doctor, sources, ingest, load, run, show, recommend, offers, changes, parity, synthesize):
     app.command()(command)
 for name, group in {"evaluate": evaluate, "quarantine": quarantine, "quality": quality, "keys": keys, "release": release}.items():
     app.add_typer(group, name=name)

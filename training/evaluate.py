@@ -4,6 +4,7 @@ Each function delivers the source into a temporary landing folder, trains, measu
 Hyper-parameters are the configs' own defaults, what a training run would use, unless an argument says otherwise. Light to import.
 """
 
+from training.evaluate_gan import evaluate_gan
 from training.evaluate_intent import evaluate_intent
 from training.evaluate_recommender import evaluate_recommender
 from training.evaluate_spend import evaluate_spend
@@ -11,4 +12,4 @@ from training.evaluate_traits import evaluate_traits
 from training.evaluate_uplift import evaluate_uplift
 from training.evaluation import CannotEvaluate
 
-__all__ = ["CannotEvaluate", "evaluate_intent", "evaluate_recommender", "evaluate_spend", "evaluate_traits", "evaluate_uplift"]
+__all__ = ["CannotEvaluate", "evaluate_gan", "evaluate_intent", "evaluate_recommender", "evaluate_spend", "evaluate_traits", "evaluate_uplift"]
