@@ -1,9 +1,10 @@
 """Adult by the GAN, by CTGAN and TVAE, and by SMOTE: train on synthetic, test on real; nearest rows; membership.
 
-`python -m benchmarks.gan --data DIR [--seeds N] [--peers PYTHON] [--search] [--minutes M] [--json FILE | --page FILE]`
+`python -m benchmarks.gan --data DIR [--seeds N] [--peers PYTHON] [--credit CSV] [--churn CSV] [--search SECONDS] [--minutes M]
+[--json FILE | --page FILE]`
 
-The training file is cut into four parts to learn from and one to choose by, once. Boosting is tuned on real rows; `--search` also chooses the
-GAN's settings there. The test file is read at the end and chooses nothing. The result is written after every table. `--page` writes a kept
+The training file is cut into four parts to learn from and one to choose by, once. Boosting is tuned on real rows; `--search` also chooses
+the GAN's settings there. The test file is read at the end and chooses nothing. The result is written after every table. `--page` writes a kept
 result to `docs/benchmarks.md`.
 """
 
@@ -23,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.gan_page import section
+from benchmarks.gan_tables import adult, credit
 from benchmarks.page import circumstances, write_part
 from training.gan.config import GanConfig
 from training.gan.fidelity import fidelity
@@ -32,15 +34,13 @@ from training.gan.smote import smote
 from training.gan.synthesis import fit_head, synthesis_of
 from training.gan.utility import predicted, scores, tune, utility
 from training.gan.verdict import sharing
+from training.gan_augmentation import augment
 from training.splits import folds_of, targets_sha256
 
-NAMES = (
-    "age workclass fnlwgt education education-num marital-status occupation relationship race sex capital-gain capital-loss hours-per-week "
-    "native-country income"
-).split()
 TARGET = "income"
 SEED = 7
 PEERS = ("CTGAN", "TVAE")
+AUGMENTING_STEPS = 8000
 #: What `--search` tries, by a GAN of the first seed and its table on the validation part; each is what it changes of the defaults.
 SEARCHED: tuple[dict[str, Any], ...] = (
     {},
@@ -50,14 +50,6 @@ SEARCHED: tuple[dict[str, Any], ...] = (
     {"pack": 10},
     {"layers": 3},
 )
-
-
-def adult(path: Path) -> pd.DataFrame:
-    """The rows of one of Adult's files; an unknown value is missing."""
-    table = pd.read_csv(path, names=NAMES, skipinitialspace=True, na_values="?", comment="|")
-    for name in table.select_dtypes(exclude="number"):
-        table[name] = table[name].astype(object).where(table[name].notna(), None)
-    return table.assign(**{TARGET: table[TARGET].str.rstrip(".").astype(object)})
 
 
 class Run:
@@ -82,6 +74,7 @@ class Run:
             "boosting": self.choice,
             "search": [],
             "tables": [],
+            "augmentation": [],
         }
 
     def log(self, line: str) -> None:
@@ -134,7 +127,10 @@ class Run:
             took = round(time.monotonic() - began, 1)
             self.result["search"].append({"change": change, "validation": found, "pairs_tv": pairs, "seconds": took, "curves": gan.curves})
             self.write()
-            self.log(f"validation of {change or 'defaults'}: AUC {found['auc']:.4f}, macro-F1 {found['macro_f1']:.4f}, pairs {pairs:.4f}, {took} s")
+            self.log(
+                f"validation of {change or 'defaults'}: AUC {found['auc']:.4f}, macro-F1 {found['macro_f1']:.4f}, "
+                f"pairs {pairs:.4f}, {took} s"
+            )
             if value > best:
                 best, chosen = value, config
         return chosen
@@ -148,7 +144,21 @@ class Run:
             began = time.monotonic()
             drawn = synthesis_of(gan, self.learn, seed, TARGET, judged=judged, headed=headed).draw(len(self.learn), seed)
             took = round(time.monotonic() - began, 1)
-            self.measure(name, seed, drawn.table, **trained, drawing_seconds=took, counts=drawn.counts, curves=gan.curves, restarts=gan.restarts)
+            self.measure(
+                name, seed, drawn.table, **trained, drawing_seconds=took, counts=drawn.counts, curves=gan.curves, restarts=gan.restarts
+            )
+
+    def augmented(self, name: str, table: pd.DataFrame, target: str) -> None:
+        """What rows of the rarest class add on rows kept out, and whether a trainer would take them."""
+        began = time.monotonic()
+        config = replace(self.config, steps=min(self.config.steps, AUGMENTING_STEPS))
+        found = augment(table, target, SEED, config)
+        took = round(time.monotonic() - began, 1)
+        rare = float(table[target].value_counts(normalize=True).min())
+        told = {"allowed": found.use.allowed, "reasons": list(found.use.reasons), "lift": found.lift, "added": found.added}
+        self.result["augmentation"].append({"name": name, "rows": len(table), "rare": rare, "seconds": took, **told})
+        self.write()
+        self.log(f"{name}: {'allowed' if found.use.allowed else 'refused'}, {found.use.reasons[0]}")
 
     def peer(self, name: str, seed: int, made: pd.DataFrame, told: dict[str, Any]) -> None:
         """A peer's table as it is, and with the same head behind it: what the head alone is worth."""
@@ -170,9 +180,7 @@ def peers(python: Path | None, run: Run, seeds: list[int]) -> Iterator[Callable[
         run.learn.to_csv(folder / "learn.csv", index=False)
         given = [str(folder / "learn.csv"), str(folder)]
         script = str(Path(__file__).with_name("gan_peers.py"))
-        started = [
-            subprocess.Popen([str(python), script, *given, peer, str(len(run.learn)), *map(str, seeds)]) for peer in PEERS if python
-        ]
+        started = [subprocess.Popen([str(python), script, *given, peer, str(len(run.learn)), *map(str, seeds)]) for peer in PEERS if python]
         done: set[str] = set()
 
         def collect(wait: bool) -> bool:
@@ -205,9 +213,13 @@ def _device() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with adult-train.csv and adult-test.csv")
+    parser.add_argument("--credit", type=Path, help="Taiwan's UCI_Credit_Card.csv, for augmentation")
+    parser.add_argument("--churn", type=Path, help="a table by benchmarks.gan_tables, for augmentation")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--peers", type=Path, help="a Python with requirements/gan_peers.in")
-    parser.add_argument("--search", type=float, default=0.0, metavar="SECONDS", help="seconds in which settings are tried on validation rows")
+    parser.add_argument(
+        "--search", type=float, default=0.0, metavar="SECONDS", help="seconds in which settings are tried on validation rows"
+    )
     parser.add_argument("--minutes", type=float, default=600.0, help="after these minutes no further peer is waited for")
     parser.add_argument("--rows", type=int, help="learn from so many rows only, to try the benchmark itself")
     parser.add_argument("--steps", type=int, help="training steps")
@@ -230,6 +242,10 @@ def main() -> None:
             run.own(seed)
             collect(False)
         run.measure("SMOTE", SEED, smote(run.learn, TARGET, len(run.learn), SEED))
+        if given.churn:
+            run.augmented("customers who stay away (simulated shop)", pd.read_csv(given.churn), "stays_away")
+        if given.credit:
+            run.augmented("card holders who default (Taiwan)", credit(given.credit), "default")
         while collect(True) and time.monotonic() - run.started < 60 * given.minutes:
             pass
         collect(False)

@@ -20,7 +20,7 @@ def section(result: dict[str, Any]) -> str:
         "draws the target by a classifier of the real rows, which also stands behind the peers, to show what it is worth by itself. "
         "*Pairs*: total variation of two columns together, mean over all pairs, beside the test rows. *Membership*: AUC of an attack that "
         "tells learned rows from unseen ones; *closer*: share of rows nearer to a learned row than to an unseen one; .5 is no leak. "
-        "*Nearest 5 %*: distance of the nearest twentieth of rows to learned rows, less the same for the test rows.",
+        "*Nearest 5 %*: distance of the nearest twentieth of rows to learned rows, less that of test rows.",
         "",
         "| table | seeds | macro-F1 | AUC | pairs | membership | closer | nearest 5 % | copies | may be shared | training, s (CPU s) |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -56,6 +56,28 @@ def section(result: dict[str, Any]) -> str:
             for row in result["search"]
         )
         lines += ["", f"Tried on the validation rows, by the GAN alone ({tried['seconds']:.0f} s the first): {told}."]
+    if result["augmentation"]:
+        lines += [
+            "",
+            "Rows of the rarest class beside as many real ones, by the GAN with judge and head; average precision of that class on rows "
+            "that nothing learned from, by boosting tuned without them:",
+            "",
+            "| rows | rare | alone | augmented | difference | taken |",
+            "| --- | --- | --- | --- | --- | --- |",
+        ]
+    for found in result["augmentation"]:
+        step = found["lift"]
+        figures = ["–"] * 3
+        if step:
+            one, two, gap = (step[f"average_precision_{name}"] for name in ("alone", "augmented", "lift"))
+            figures = [f"{one['mean']:.4f}", f"{two['mean']:.4f}", f"{gap['mean']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]"]
+        cells = [
+            f"{found['name']}, {found['rows']:,}",
+            f"{100 * found['rare']:.1f} %",
+            *figures,
+            "yes" if found["allowed"] else "no, refused",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""CTGAN and TVAE of the package `ctgan`, by the Python they are installed in: reads a table, writes synthetic ones. Imports nothing of Portrait.
+"""CTGAN and TVAE of the package `ctgan`, by the Python that has it: reads a table, writes synthetic ones. Imports nothing of Portrait.
 
 `python gan_peers.py TABLE.csv OUT_FOLDER MODEL ROWS SEED [SEED ...]` writes `MODEL-SEED.csv` and then `MODEL-SEED.json` with the seconds.
 """
@@ -20,9 +20,7 @@ FEW_NUMBERS = 24
 def main(table: Path, folder: Path, model: str, rows: int, seeds: list[int]) -> None:
     warnings.simplefilter("ignore")
     real = pd.read_csv(table)
-    discrete = [
-        name for name in real.columns if not pd.api.types.is_numeric_dtype(real[name]) or real[name].nunique() <= FEW_NUMBERS
-    ]
+    discrete = [name for name in real.columns if not pd.api.types.is_numeric_dtype(real[name]) or real[name].nunique() <= FEW_NUMBERS]
     for name in discrete:
         real[name] = real[name].astype(str).astype(object)
     for seed in seeds:

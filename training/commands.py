@@ -110,7 +110,9 @@ def evaluate_uplift(
 def evaluate_gan(
     table: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="A CSV with a header line.")],
     target: Annotated[str, typer.Option(help="The column that a model would learn to tell from the others.")],
-    test: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Rows to test on; a fifth of the table where absent.")] = None,
+    test: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Rows to test on; a fifth of the table where absent.")
+    ] = None,
     seed: Seed = 7,
     steps: Steps = None,
     report: Annotated[Path | None, typer.Option(metavar="HTML", help="File for the result as a page.")] = None,

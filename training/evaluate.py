@@ -12,4 +12,12 @@ from training.evaluate_traits import evaluate_traits
 from training.evaluate_uplift import evaluate_uplift
 from training.evaluation import CannotEvaluate
 
-__all__ = ["CannotEvaluate", "evaluate_gan", "evaluate_intent", "evaluate_recommender", "evaluate_spend", "evaluate_traits", "evaluate_uplift"]
+__all__ = [
+    "CannotEvaluate",
+    "evaluate_gan",
+    "evaluate_intent",
+    "evaluate_recommender",
+    "evaluate_spend",
+    "evaluate_traits",
+    "evaluate_uplift",
+]

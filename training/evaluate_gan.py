@@ -25,7 +25,7 @@ def evaluate_gan(
     report: Path | None = None,
     log: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """`metrics` are `auc`, `macro_f1`, `accuracy` of boosting that learned from synthetic rows, on real ones; `baselines` those of real rows.
+    """`metrics` are `auc`, `macro_f1`, `accuracy` of boosting that learned from synthetic rows, on real ones; `baselines` those of real.
 
     The test rows are those of `test`, else a fifth of `table`. Of the others a fifth chooses how boosting is tuned and the rest is learned
     from. `verdict` is `verdict.judge_table`'s, with the lift of the rarest class of `target`; `curves` what the monitors saw. `report` is a

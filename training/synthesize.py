@@ -59,7 +59,9 @@ def synthesize(
     return verdict
 
 
-def copied(tables: dict[str, pd.DataFrame], seed: int, steps: int, log: Log | None = None) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+def copied(
+    tables: dict[str, pd.DataFrame], seed: int, steps: int, log: Log | None = None
+) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """The copy of landing `tables` as frames, and the verdict on it."""
     from dataclasses import replace
 
@@ -105,31 +107,33 @@ def copied(tables: dict[str, pd.DataFrame], seed: int, steps: int, log: Log | No
     made["items"], made["item_attributes"] = catalogue.table, catalogue.attributes
     ids = made["users"]["user_id"].to_numpy()
     sequences = fit_sequences(events, learned, catalogue)
-    made["events"] = _landed_events(sequences.draw(rows, ids, catalogue, (end - start).total_seconds(), random), catalogue, start)
+    made["events"] = _landed_events(sequences.draw(rows, ids, catalogue, (end - start).total_seconds(), random), catalogue, start, end)
     of_copy = pd.Series([catalogue.tops[code] for code in catalogue.top], catalogue.table["item_id"].to_numpy())
     behaviour = profiles(made["users"], made["user_traits"], made["events"], of_copy, start, behaviour_only=True).reset_index(drop=True)
     known = learned[learned["events"] > 0][list(BEHAVIOUR)], unseen[unseen["events"] > 0][list(BEHAVIOUR)]
     judged["behaviour"] = judge_table(behaviour[list(BEHAVIOUR)], *(part.reset_index(drop=True) for part in known), seed).to_dict()
     habits = OrderHabits.of(tables)
     if len(tables["orders"]):
-        made["orders"], made["chargebacks"] = habits.orders(made["events"], random)
+        made["orders"], made["chargebacks"] = habits.orders(made["events"], end, random)
     if len(tables["reviews"]):
-        made["reviews"] = habits.reviews(made["events"], random)
+        made["reviews"] = habits.reviews(made["events"], end, random)
     for name in FLAT:
         table = tables[name]
         if len(table) < LEAST_CUSTOMERS:
             continue
         flat, apart = flat_rows(name, table, start), table["user_id"].isin(unseen_ids).to_numpy()
-        made[name] = landed(name, drawn(flat[~apart].reset_index(drop=True), flat[apart].reset_index(drop=True), name, len(flat)), ids, start, random)
+        made[name] = landed(
+            name, drawn(flat[~apart].reset_index(drop=True), flat[apart].reset_index(drop=True), name, len(flat)), ids, start, random
+        )
     return made, _verdict(judged, {name: len(table) for name, table in made.items()}, tables)
 
 
 def as_frames(tables: dict[str, Any]) -> dict[str, pd.DataFrame]:
     """Landing tables as frames, every table and column there: cells that do not parse are null, exact repeats of a key are one."""
+    import pandas as pd
+
     from sources.cells import parsed_or_null
     from sources.landing import LANDING
-
-    import pandas as pd
 
     found = {}
     for name in COPIED:
@@ -146,7 +150,9 @@ def as_frames(tables: dict[str, Any]) -> dict[str, pd.DataFrame]:
         time = contract.column(contract.time) if contract.time else None
         if time and not time.nullable:
             rows = rows[rows[time.name].notna()]
-        found[name] = rows.drop_duplicates(list(contract.key) if rows[list(contract.key)].notna().all(axis=None) else None).reset_index(drop=True)
+        found[name] = rows.drop_duplicates(list(contract.key) if rows[list(contract.key)].notna().all(axis=None) else None).reset_index(
+            drop=True
+        )
     required = found["events"][["item_id", "event_type", "occurred_at"]].notna().all(axis=1)
     found["events"] = found["events"][required].reset_index(drop=True)
     return found
@@ -168,7 +174,7 @@ def as_landing(copy: dict[str, pd.DataFrame]) -> dict[str, Any]:
         ordered = rows.sort_values(list(contract.key), kind="stable")
         columns = {}
         for column in contract.columns:
-            values = ordered[column.name] if column.name in ordered else None
+            values = ordered.get(column.name, None)
             given = pa.Array.from_pandas(values) if values is not None else pa.nulls(len(ordered), pa.string())
             columns[column.name] = parse(pa.chunked_array([given]), column.kind)
         free = sorted(column for column in ordered if contract.free_prefix and column.startswith(contract.free_prefix))
@@ -186,11 +192,12 @@ def _window(tables: dict[str, pd.DataFrame]) -> tuple[pd.Timestamp, pd.Timestamp
     return times.min().normalize(), times.max().normalize() + pd.Timedelta(days=1)
 
 
-def _landed_events(drawn: pd.DataFrame, catalogue: Any, start: pd.Timestamp) -> pd.DataFrame:
+def _landed_events(drawn: pd.DataFrame, catalogue: Any, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
     import pandas as pd
 
     at = start + pd.to_timedelta(drawn["at"].astype("float64"), unit="s").dt.round("s")
     received = start + pd.to_timedelta(drawn["received"].astype("float64"), unit="s").dt.round("s")
+    received = received.clip(upper=end - pd.Timedelta(seconds=1))
     items: np.ndarray = catalogue.table["item_id"].to_numpy()[drawn["item"].to_numpy()]
     told = drawn.assign(item_id=items, occurred_at=at, received_at=received, event_id=[f"se{number:010d}" for number in range(len(drawn))])
     return told.drop(columns=["at", "received", "item"])
@@ -198,9 +205,7 @@ def _landed_events(drawn: pd.DataFrame, catalogue: Any, start: pd.Timestamp) -> 
 
 def _verdict(judged: dict[str, Any], rows: dict[str, int], tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """One verdict on all tables: the copy may be shared where every part of it may."""
-    refused = {
-        name: found["uses"]["sharing"]["reasons"] for name, found in judged.items() if not found["uses"]["sharing"]["allowed"]
-    }
+    refused = {name: found["uses"]["sharing"]["reasons"] for name, found in judged.items() if not found["uses"]["sharing"]["allowed"]}
     why = [f"{name}: {'; '.join(reasons)}" for name, reasons in refused.items()] or [
         f"{', '.join(judged)}: no copies, and no nearer to the customers learned from than to a fifth that was kept out"
     ]

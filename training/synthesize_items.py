@@ -60,4 +60,6 @@ def copy_catalogue(items: pd.DataFrame, attributes: pd.DataFrame, events: pd.Dat
     kept = attributes[shared] if len(attributes) else attributes
     told = kept.assign(item_id=kept["item_id"].map(new)).dropna(subset=["item_id"])[["item_id", "attribute", "value"]]
     met = events.groupby("item_id")["user_id"].nunique().reindex(table.index).fillna(0).to_numpy(np.int64)
-    return Catalogue(made, told.sort_values(["item_id", "attribute", "value"]), table.index.to_numpy(), leaf, broad, met, tuple(map(str, tops)))
+    return Catalogue(
+        made, told.sort_values(["item_id", "attribute", "value"]), table.index.to_numpy(), leaf, broad, met, tuple(map(str, tops))
+    )

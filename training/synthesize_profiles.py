@@ -35,7 +35,9 @@ def profiles(
             "span_days": ((grouped["at"].max() - grouped["at"].min()) / DAY_S).round(2),
         }
     )
-    counts = kind.groupby(["user_id", "top"]).size().reset_index(name="n").sort_values(["user_id", "n", "top"], ascending=[True, False, True])
+    counts = (
+        kind.groupby(["user_id", "top"]).size().reset_index(name="n").sort_values(["user_id", "n", "top"], ascending=[True, False, True])
+    )
     behaviour["favourite"] = counts.drop_duplicates("user_id").set_index("user_id")["top"]
     if behaviour_only:
         return behaviour
@@ -64,9 +66,15 @@ def as_users(rows: pd.DataFrame, start: pd.Timestamp) -> tuple[pd.DataFrame, pd.
     if "registered_day" in rows:
         users["registered_at"] = start + pd.to_timedelta(rows["registered_day"].to_numpy(np.float64) * DAY_S, unit="s").round("us")
     told = [
-        pd.DataFrame({"user_id": ids, "trait": name.removeprefix(TRAIT), "value": rows[name].to_numpy(), "known_at": users["registered_at"]})
+        pd.DataFrame(
+            {"user_id": ids, "trait": name.removeprefix(TRAIT), "value": rows[name].to_numpy(), "known_at": users["registered_at"]}
+        )
         for name in rows.columns
         if name.startswith(TRAIT)
     ]
-    traits = pd.concat(told, ignore_index=True).dropna(subset=["value"]) if told else pd.DataFrame(columns=["user_id", "trait", "value", "known_at"])
+    traits = (
+        pd.concat(told, ignore_index=True).dropna(subset=["value"])
+        if told
+        else pd.DataFrame(columns=["user_id", "trait", "value", "known_at"])
+    )
     return users, traits

@@ -28,7 +28,7 @@ STEPS = TYPES * (len(GAPS) - 1) * 4
 
 @dataclass(frozen=True)
 class Sequences:
-    """`steps` `(classes, types + 1, STEPS)` are chances to have come so far, the last type is the beginning; the rest are the shop's habits."""
+    """`steps` `(classes, types + 1, STEPS)` are chances so far, the last type is the beginning; the rest are the shop's habits."""
 
     steps: np.ndarray
     cuts: np.ndarray  # events at which a person is in the next third of activity, (2,)
@@ -150,7 +150,9 @@ class _Grouped:
 def fit_sequences(events: pd.DataFrame, rows: pd.DataFrame, catalogue: Catalogue) -> Sequences:
     """The steps and habits of the people in `rows` (profiles by `user_id`); `events` in landing form, with times."""
     place = {item: number for number, item in enumerate(catalogue.real_ids)}
-    known = events[events["user_id"].isin(rows.index) & events["event_type"].isin(EVENT_TYPES)].sort_values(["user_id", "occurred_at"], kind="stable")
+    known = events[events["user_id"].isin(rows.index) & events["event_type"].isin(EVENT_TYPES)].sort_values(
+        ["user_id", "occurred_at"], kind="stable"
+    )
     person, _ = pd.factorize(known["user_id"])
     item = known["item_id"].map(place).to_numpy(np.int64)
     kind = known["event_type"].map({name: code for code, name in enumerate(EVENT_TYPES)}).to_numpy(np.int64)

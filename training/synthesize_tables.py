@@ -47,14 +47,14 @@ def landed(name: str, rows: pd.DataFrame, ids: np.ndarray, start: pd.Timestamp, 
     if key:
         table[key] = [f"sa{number:08d}" for number in range(len(rows))]
         return table
-    for _, places in table.groupby("campaign_id").indices.items():
+    for places in table.groupby("campaign_id").indices.values():
         table.iloc[places, table.columns.get_loc("user_id")] = random.permutation(np.resize(ids, max(len(places), len(ids))))[: len(places)]
     return table.drop_duplicates(["campaign_id", "user_id"])
 
 
 @dataclass(frozen=True)
 class OrderHabits:
-    """How often an order's instrument is shared between people, becomes a chargeback, and after how many days; how often a sale is reviewed."""
+    """How often an order's instrument is shared, an order becomes a chargeback and after how many days, and a sale is reviewed."""
 
     shared: dict[str, float]
     charged_back: float
@@ -78,10 +78,16 @@ class OrderHabits:
         stars = reviews["rating"].dropna()
         common = stars[stars.groupby(stars).transform("size") >= FEWEST_ROWS].to_numpy() if len(stars) else np.zeros(0)
         share = len(reviews) / sold if sold and len(reviews) >= FEWEST_ROWS else 0.0
-        return cls(shared, len(met) / len(orders) if is_enough else 0.0, days.to_numpy(), min(share, 1.0), common if len(common) else np.array([np.nan]))
+        return cls(
+            shared,
+            len(met) / len(orders) if is_enough else 0.0,
+            days.to_numpy(),
+            min(share, 1.0),
+            common if len(common) else np.array([np.nan]),
+        )
 
-    def orders(self, events: pd.DataFrame, random: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """`orders` and `chargebacks` of drawn events: an order's amount is the sum of its lines."""
+    def orders(self, events: pd.DataFrame, end: pd.Timestamp, random: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """`orders` and `chargebacks` of drawn events: an amount is the sum of its lines, and what comes after `end` is not known yet."""
         sold = events[events["event_type"] == "purchase"]
         lines = sold.assign(amount=sold["quantity"] * sold["unit_price"]).groupby("order_id", sort=True)
         table = lines.agg(user_id=("user_id", "first"), placed_at=("occurred_at", "min"), amount=("amount", "sum")).reset_index()
@@ -93,9 +99,10 @@ class OrderHabits:
             table[name] = [f"s{name[0]}{number:07d}" for number in whose]
         chosen = table[random.random(len(table)) < self.charged_back]
         waits = pd.to_timedelta(random.choice(self.days, len(chosen)), unit="D")
-        return table, pd.DataFrame({"order_id": chosen["order_id"], "reported_at": chosen["placed_at"] + waits})
+        back = pd.DataFrame({"order_id": chosen["order_id"], "reported_at": chosen["placed_at"] + waits})
+        return table, back[back["reported_at"] < end]
 
-    def reviews(self, events: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
+    def reviews(self, events: pd.DataFrame, end: pd.Timestamp, random: np.random.Generator) -> pd.DataFrame:
         """`reviews` of drawn sales; their words are never copied and stay empty."""
         sold = events[events["event_type"] == "purchase"].drop_duplicates(["user_id", "item_id"])
         chosen = sold[random.random(len(sold)) < self.reviewed]
@@ -106,4 +113,4 @@ class OrderHabits:
             "rating": random.choice(self.ratings, len(chosen)),
             "created_at": chosen["occurred_at"] + pd.to_timedelta(random.uniform(1, 7, len(chosen)).round(3), unit="D").round("s"),
         }
-        return pd.DataFrame(found)
+        return pd.DataFrame(found)[lambda table: table["created_at"] < end]

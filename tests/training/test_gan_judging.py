@@ -65,7 +65,9 @@ def test_marginals_and_pairs_by_scipy_and_pandas():
     assert columns["age"]["ks"] == pytest.approx(stats.ks_2samp(real["age"], made["age"]).statistic)
     reach = real["age"].max() - real["age"].min()
     both = max(real["age"].max(), made["age"].max()) - min(real["age"].min(), made["age"].min())
-    assert columns["age"]["wasserstein"] == pytest.approx(stats.wasserstein_distance(real["age"], made["age"]) / reach, rel=both / reach - 1 + 1e-6)
+    assert columns["age"]["wasserstein"] == pytest.approx(
+        stats.wasserstein_distance(real["age"], made["age"]) / reach, rel=both / reach - 1 + 1e-6
+    )
     shares = pd.DataFrame({"r": real["town"].value_counts(normalize=True), "m": made["town"].value_counts(normalize=True)}).fillna(0)
     assert columns["town"]["tv"] == pytest.approx((shares["r"] - shares["m"]).abs().sum() / 2)
     gap = abs(stats.spearmanr(real["age"], real["earned"])[0] - stats.spearmanr(made["age"], made["earned"])[0])

@@ -124,7 +124,7 @@ def test_every_written_row_keeps_every_constraint_whatever_is_drawn():
 def test_a_constraint_that_real_rows_break_is_refused():
     table = schooling()
     table.loc[3, "all"] += 1
-    with pytest.raises(BrokenConstraint, match="`all = paid \\+ extra` is broken by 1 of 300. Clean these rows"):
+    with pytest.raises(BrokenConstraint, match=r"`all = paid \+ extra` is broken by 1 of 300. Clean these rows"):
         fit_encoder(table, 1, [Total("all", ("paid", "extra"))])
 
 

@@ -1,4 +1,4 @@
-"""How like the real table a synthetic one is: columns by themselves, columns in pairs. All figures are 0 where they are alike, 1 at most."""
+"""How like the real table a synthetic one is: columns by themselves, columns in pairs. A figure is 0 where they are alike, 1 at most."""
 
 from __future__ import annotations
 

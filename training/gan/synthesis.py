@@ -106,7 +106,8 @@ class Synthesis:
             if have >= rows:
                 return Drawn(pd.concat(found, ignore_index=True).iloc[:rows], counts)
         raise CannotDraw(
-            f"A table of {rows} rows was asked for. {counts['drawn']} draws gave {have}, {counts['copies_dropped']} were copies of real rows. "
+            f"A table of {rows} rows was asked for. {counts['drawn']} draws gave {have}, {counts['copies_dropped']} were copies of real "
+            "rows. "
             "Ask for fewer, or train on more rows."
         )
 
