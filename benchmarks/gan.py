@@ -4,8 +4,8 @@
 [--json FILE | --page FILE]`
 
 The training file is cut into four parts to learn from and one to choose by, once. Boosting is tuned on real rows; `--search` also chooses
-the GAN's settings there. The test file is read at the end and chooses nothing. The result is written after every table. `--page` writes a kept
-result to `docs/benchmarks.md`.
+the GAN's settings there. The test file is read at the end and chooses nothing. The result is written after every table. `--page` writes
+a kept result to `docs/benchmarks.md`.
 """
 
 import argparse

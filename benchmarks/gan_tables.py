@@ -25,22 +25,6 @@ NAMES = [
     "native-country",
     "income",
 ]
-    "age",
-    "workclass",
-    "fnlwgt",
-    "education",
-    "education-num",
-    "marital-status",
-    "occupation",
-    "relationship",
-    "race",
-    "sex",
-    "capital-gain",
-    "capital-loss",
-    "hours-per-week",
-    "native-country",
-    "income",
-]
 CHURN_DAYS = 30
 
 
