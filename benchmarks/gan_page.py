@@ -16,7 +16,7 @@ def section(result: dict[str, Any]) -> str:
         f"{counts['test']:,}; SHA-256 of the test targets `{result['targets_sha256'][:16]}`. Gradient boosting tuned on real rows "
         f"({', '.join(f'{name} {value}' for name, value in result['boosting'].items())}) learns from each table.",
         "",
-        "Mean over the seeds, least and greatest in brackets. *Judge* keeps drawn rows as often as a classifier takes them for real; *head* "
+        "Mean over seeds, least and greatest in brackets. *Judge* keeps drawn rows as often as a classifier takes them for real, *head* "
         "draws the target by a classifier of the real rows, which also stands behind the peers, to show what it is worth by itself. "
         "*Pairs*: total variation of two columns together, mean over all pairs, beside the test rows. *Membership*: AUC of an attack that "
         "tells learned rows from unseen ones; *closer*: share of rows nearer to a learned row than to an unseen one; .5 is no leak. "
