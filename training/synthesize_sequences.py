@@ -1,7 +1,7 @@
 """What customers do, one event after the other: learned as steps of many people together, drawn anew for people who do not exist.
 
-A step is the next event's type, how long it takes and how its item stands to the one before, given the type before and how active and how
-fond of buying a person is (a Markov chain of order one over these). A step that fewer than `FEWEST_ROWS` people took is never drawn.
+A step is the next event's type and how its item stands to the one before, given the type before and how active and how fond of buying a
+person is, then how long it takes (a Markov chain of order one). A step that fewer than `FEWEST_ROWS` people took is never drawn.
 """
 
 from __future__ import annotations
@@ -170,20 +170,7 @@ def fit_sequences(events: pd.DataFrame, rows: pd.DataFrame, catalogue: Catalogue
     cuts = np.quantile(rows["events"][rows["events"] > 0], [1 / 3, 2 / 3]) if (rows["events"] > 0).any() else np.zeros(2)
     classed = np.searchsorted(cuts, rows["events"].to_numpy(), "right") + 3 * (rows["purchases"].to_numpy() > 0)
     of_person = known["user_id"].map(pd.Series(classed, rows.index)).to_numpy(np.int64)
-    people = pd.DataFrame({"key": before * STEPS + step, "person": person}).drop_duplicates().groupby("key").size()
-    allowed = np.zeros((TYPES + 1) * STEPS, bool)
-    allowed[people.index[people >= FEWEST_ROWS]] = True
-    allowed = allowed.reshape(TYPES + 1, STEPS)
-    together = np.zeros((TYPES + 1, STEPS))
-    np.add.at(together, (before, step), 1)
-    together *= allowed
-    own = np.zeros((CLASSES, TYPES + 1, STEPS))
-    np.add.at(own, (of_person, before, step), 1)
-    general = together / np.maximum(together.sum(1, keepdims=True), 1)
-    chances = own * allowed + BACKOFF * general
-    anything = together.sum(0) / max(together.sum(), 1)  # after a type that too few people had
-    total = chances.sum(2, keepdims=True)
-    chances = np.where(total > 0, chances / np.maximum(total, 1e-12), anything)
+    chances = _chances(of_person, before, step, person)
     sold = known[known["event_type"] == "purchase"]
     listed = catalogue.table["price"].to_numpy(np.float64)[sold["item_id"].map(place).to_numpy(np.int64)]
     return Sequences(
@@ -196,6 +183,44 @@ def fit_sequences(events: pd.DataFrame, rows: pd.DataFrame, catalogue: Catalogue
         {name: _common(group["rating"], group["user_id"], 3.0) for name, group in known[known["rating"].notna()].groupby("event_type")},
         _common((known["received_at"] - known["occurred_at"]).dt.total_seconds().clip(lower=0).round(-1), known["user_id"], 0.0),
     )
+
+
+def _chances(kind: np.ndarray, before: np.ndarray, step: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """Chances of each step `(classes, types + 1, STEPS)`: what follows and how its item stands, by class; then how long it takes, by all.
+
+    Both hold only what `FEWEST_ROWS` people did; a wait that too few had is one of any event's.
+    """
+    event_type, gap, relation = np.unravel_index(step, (TYPES, len(GAPS) - 1, 4))
+    deed = event_type * 4 + relation
+    deeds, waits = TYPES * 4, len(GAPS) - 1
+    followed = _allowed((before, deed), (TYPES + 1, deeds), person)
+    own = np.zeros((CLASSES, TYPES + 1, deeds))
+    np.add.at(own, (kind, before, deed), 1)
+    own *= followed
+    together = own.sum(0)
+    general = together / np.maximum(together.sum(1, keepdims=True), 1)
+    what = own + BACKOFF * general
+    anything = together.sum(0) / max(together.sum(), 1)  # after a type that too few people had
+    total = what.sum(2, keepdims=True)
+    what = np.where(total > 0, what / np.maximum(total, 1e-12), anything)
+    waited = np.zeros((TYPES + 1, deeds, waits))
+    np.add.at(waited, (before, deed, gap), 1)
+    waited *= _allowed((before, deed, gap), waited.shape, person)
+    count = waited.sum(2, keepdims=True)
+    any_wait = np.bincount(gap, minlength=waits) / max(len(gap), 1)
+    long = np.where(count > 0, waited / np.maximum(count, 1), any_wait)
+    both = what[..., None] * long  # (classes, types + 1, deeds, waits)
+    ordered = both.reshape(CLASSES, TYPES + 1, TYPES, 4, waits).swapaxes(3, 4)
+    return ordered.reshape(CLASSES, TYPES + 1, STEPS)
+
+
+def _allowed(keys: tuple[np.ndarray, ...], shape: tuple[int, ...], person: np.ndarray) -> np.ndarray:
+    """Whether enough people have each key, `shape`."""
+    flat = np.ravel_multi_index(keys, shape)
+    people = pd.DataFrame({"key": flat, "person": person}).drop_duplicates().groupby("key").size()
+    found = np.zeros(int(np.prod(shape)), bool)
+    found[people.index[people >= FEWEST_ROWS]] = True
+    return found.reshape(shape)
 
 
 def _shares(codes: pd.Series, size: int) -> np.ndarray:
