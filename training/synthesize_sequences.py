@@ -20,6 +20,8 @@ GAPS = np.array([1, 10, 30, 60, 180, 600, 1800, 6 * 3600, 86_400, 3 * 86_400, 7 
 VISIT_GAP = 6  # the first of GAPS' places that begins a new visit
 SAME_ITEM, SAME_LEAF, FAVOURITE, ANY = range(4)
 CLASSES = 6
+#: Draws until an item is another one than that before, where that is what the step says; a leaf may have no other.
+TRIES = 6
 #: What all classes together weigh, in steps, where a class has few of its own.
 BACKOFF = 50.0
 TYPES = len(EVENT_TYPES)
@@ -128,7 +130,9 @@ class _Picker:
             (FAVOURITE, top, favourite),
         ):
             here = (relation == wanted) & (codes >= 0)
-            chosen[here] = group.draw(codes[here], random)
+            for _ in range(TRIES):
+                chosen[here] = group.draw(codes[here], random)
+                here &= chosen == before
         return np.where((relation == SAME_ITEM) & has_before, before, chosen)
 
 

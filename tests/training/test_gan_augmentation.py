@@ -8,7 +8,6 @@ import training.gan_augmentation as augmentation
 from training.gan.config import GanConfig
 from training.gan.monitors import CollapsedGan
 
-
 QUICK = {"max_iter": 40, "max_leaf_nodes": 7}
 
 

@@ -19,6 +19,9 @@ from training.gan.losses import critic_loss, generator_loss, packed
 #: Given rows and wanted states, `(steps, batch)` each, and blends `(steps, packs, 1)`: the mean losses of critic and generator.
 Stepper = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[float, float]]
 
+#: XLA halves a step, and takes some ten seconds before the first.
+WORTH_COMPILING = 1000
+
 
 @dataclass(frozen=True)
 class Players:
@@ -112,7 +115,7 @@ def _compiled(players: Players, real: np.ndarray, config: GanConfig) -> Stepper:
     for model, optimizer in ((generator, players.generator_optimizer), (critic, players.critic_optimizer)):
         optimizer.build(model.trainable_variables)
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=config.steps >= WORTH_COMPILING)
     def step(places: Any, codes: Any, blend: Any) -> Any:
         wanted = tf.one_hot(codes, states)
         made, _ = generator(wanted, training=True)
