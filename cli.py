@@ -15,7 +15,7 @@ from serving.local.commands import demo, doctor, down, ingest, load, run, source
 from serving.local.questions import changes, offers, parity, recommend, show
 from serving.release_commands import release
 from serving.segment_commands import segments
-from training.commands import evaluate
+from training.commands import evaluate, synthesize
 
 EXIT_CODES = (
     "Exit codes: 0 ok · 1 a run, a gate or a check failed · 2 wrong use · 3 no such user, DAG or file · 4 a service is not available. "
@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (demo, up, down, status, doctor, sources, ingest, load, run, show, recommend, offers, changes, parity):
+for command in (demo, up, down, status, doctor, sources, ingest, load, run, show, recommend, offers, changes, parity, synthesize):
     app.command()(command)
 for name, group in {
     "evaluate": evaluate,

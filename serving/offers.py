@@ -16,6 +16,7 @@ from training.signatures import UPLIFT
 
 INTERVALS = ("visit_uplift_low", "visit_uplift_high", "spend_uplift_low", "spend_uplift_high")
 
+
 @dataclass(frozen=True)
 class OfferEffect:
     """What one offer would change for one user; `expected_profit` is margin x added spend less cost.

@@ -13,6 +13,7 @@ import typer
 from training.options import Data, Epochs, Seed, SourceName
 
 Out = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="File for the result; it goes to stdout where absent.")]
+Steps = Annotated[int | None, typer.Option("--steps", min=50, help="Training steps of the GAN; its own where absent.")]
 
 evaluate = typer.Typer(help="Train from scratch on a source and measure: what a shop would get before it commits.", no_args_is_help=True)
 
@@ -128,6 +129,41 @@ def evaluate_uplift(
     from training.evaluate import evaluate_uplift as measure
 
     _write(measure(source=source, data=data, treatment=treatment, outcome=outcome, adjust=adjust, seed=seed, epochs=epochs, log=_log), out)
+
+
+@evaluate.command("gan")
+def evaluate_gan(
+    table: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="A CSV with a header line.")],
+    target: Annotated[str, typer.Option(help="The column that a model would learn to tell from the others.")],
+    test: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Rows to test on; a fifth of the table where absent.")
+    ] = None,
+    seed: Seed = 7,
+    steps: Steps = None,
+    report: Annotated[Path | None, typer.Option(metavar="HTML", help="File for the result as a page.")] = None,
+    out: Out = None,
+) -> None:
+    """What synthetic rows of a table are worth, and what they may be used for: likeness, use, privacy."""
+    from training.evaluate import evaluate_gan as measure
+
+    _write(measure(table=table, test=test, target=target, seed=seed, steps=steps, report=report, log=_log), out)
+
+
+def synthesize(
+    source: SourceName,
+    out: Annotated[Path, typer.Option(help="Folder for the safe copy; it must be new or empty.")],
+    data: Data = None,
+    seed: Seed = 7,
+    steps: Steps = None,
+) -> None:
+    """A safe copy of a shop's tables: nobody of it is in there, keys fit, and a verdict lies beside."""
+    from training.synthesize import synthesize as make
+
+    verdict = make(source=source, data=data, out=out, seed=seed, steps=steps, log=_log)
+    for name, use in verdict["uses"].items():
+        print(f"{name}: {'allowed' if use['allowed'] else 'refused'}, {'; '.join(use['reasons'])}")
+    if not verdict["uses"]["sharing"]["allowed"]:
+        raise typer.Exit(1)
 
 
 def _log(line: str) -> None:

@@ -5,6 +5,7 @@ Hyper-parameters are the configs' own defaults, what a training run would use, u
 """
 
 from training.evaluate_fraud import evaluate_fraud
+from training.evaluate_gan import evaluate_gan
 from training.evaluate_intent import evaluate_intent
 from training.evaluate_recommender import evaluate_recommender
 from training.evaluate_risk import evaluate_risk
@@ -16,6 +17,7 @@ from training.evaluation import CannotEvaluate
 __all__ = [
     "CannotEvaluate",
     "evaluate_fraud",
+    "evaluate_gan",
     "evaluate_intent",
     "evaluate_recommender",
     "evaluate_risk",

@@ -83,7 +83,7 @@ def evaluation(started: float, **parts: Any) -> dict[str, Any]:
             versions[package] = version(package)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
-        **_finite(parts),
+        **finite(parts),
         "seconds": round(time.monotonic() - started, 1),
         "peak_memory_mb": round(peak, 1),
         "versions": versions,
@@ -97,10 +97,10 @@ def over_splits(rows: list[dict[str, float]], test_share: float) -> "dict[str, I
     return {key: over_splits([row[key] for row in rows], test_share) for key in rows[0]}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON knows no NaN: what is not finite becomes None."""
     if isinstance(value, Mapping):
-        return {key: _finite(part) for key, part in value.items()}
+        return {key: finite(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_finite(part) for part in value]
+        return [finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
