@@ -13,7 +13,6 @@ from serving.model_inputs import history_inputs, user_inputs
 from serving.shop_front import ShopFront, front
 from training.signatures import UPLIFT
 
-
 INTERVALS = ("visit_uplift_low", "visit_uplift_high", "spend_uplift_low", "spend_uplift_high")
 
 

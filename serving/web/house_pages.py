@@ -12,9 +12,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from quality.quarantine import stored_counts
 from serving.decisions import KINDS
 from serving.decisions_recent import Recent, RecentDecisions
-from serving.errors import ConsumerError
 from serving.http.decisions_route import FindDecisions, found
-from serving.http.problems import ProblemError, as_problem
+from serving.http.problems import ProblemError
 from serving.release import ReleaseRefused, Shown
 from serving.release_config import NotFollowed
 from serving.releases import releases
