@@ -12,7 +12,7 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 
-from feature_repo.contract import CREATED_AT, FEATURES_AT, PORTRAITS, Mart, mart, views
+from feature_repo.contract import BEHAVIOUR, CREATED_AT, FEATURES_AT, PORTRAITS, Mart, mart, views
 from feature_repo.online_clock import is_expired
 from feature_repo.published import connect, day_files, from_clause
 from serving.errors import UnknownUser
@@ -100,7 +100,7 @@ def published_days(shop: ShopFront) -> list[datetime]:
 
 
 def _user_views() -> list[Mart]:
-    return [view for name, view in views().items() if view.entity == "user" and name != PORTRAITS]
+    return [view for name, view in views().items() if view.entity == "user" and name not in (PORTRAITS, BEHAVIOUR)]
 
 
 def _as_known(connection: DuckDBPyConnection, view: Mart, user_id: str, as_of: datetime) -> dict[str, Any] | None:
