@@ -107,7 +107,7 @@ class PlanAnswer(BaseModel):
     price: float = Field(description="what one more unit of budget would add to the objective")
     price_in_words: str
     prices: dict[str, dict[str, float]] = Field(description="the same of each channel's budget and each segment's quota")
-    curve: list[tuple[float, float]] = Field(description="the objective's value by budget")
+    curve: list[list[float]] = Field(description="pairs of a budget and the objective's value")
     groups: list[dict[str, Any]] = Field(description="users by segment and offer")
     left_out: dict[str, int] = Field(description="users by why they are not of the audience")
     path: str = Field(examples=["campaigns/spring/plan.parquet"])
@@ -156,7 +156,7 @@ class RejectionBody(BaseModel):
     why: Short = ""
 
 
-_CAMPAIGN = told_in_schema("unknown-campaign", "campaign-refused")
+_CAMPAIGN = told_in_schema("bad-request", "unknown-campaign", "campaign-refused", "not-served")
 
 
 @router.post(
@@ -203,6 +203,7 @@ def reject_campaign(request: Request, name: Name, body: RejectionBody) -> Campai
 
 def _plan(made: Plan) -> PlanAnswer:
     told = asdict(made) | {"request": made.request.as_dict(), "path": f"campaigns/{made.request.name}/plan.parquet"}
+    told["curve"] = [list(point) for point in made.curve]
     return PlanAnswer.model_validate({name: told[name] for name in PlanAnswer.model_fields})
 
 
