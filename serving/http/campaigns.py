@@ -11,7 +11,7 @@ from serving.campaign_approval import approve, reject
 from serving.campaign_evaluate import Evaluation, evaluate_plan, read_evaluation
 from serving.campaign_exports import exported
 from serving.campaign_plan import Plan, plan, read_plan
-from serving.campaign_request import DEFAULT_MARGIN, CampaignRequest, Channel, Objective
+from serving.campaign_request import DEFAULT_MARGIN, MOST_MONEY, CampaignRequest, Channel, Objective
 from serving.campaign_state import Status, read_status
 from serving.decisions import decision_time
 from serving.http.access import check_scope, needs
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/v1", tags=["marketing"])
 
 NAME = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$"
 Name = Annotated[str, Path(pattern=NAME)]
-Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Money = Annotated[float, Field(ge=0, le=MOST_MONEY, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Short = Annotated[str, Field(max_length=200)]
 
@@ -107,7 +107,7 @@ class PlanAnswer(BaseModel):
     price: float = Field(description="what one more unit of budget would add to the objective")
     price_in_words: str
     prices: dict[str, dict[str, float]] = Field(description="the same of each channel's budget and each segment's quota")
-    curve: list[tuple[float, float]] = Field(description="the objective's value by budget")
+    curve: list[list[float]] = Field(description="pairs of a budget and the objective's value")
     groups: list[dict[str, Any]] = Field(description="users by segment and offer")
     left_out: dict[str, int] = Field(description="users by why they are not of the audience")
     path: str = Field(examples=["campaigns/spring/plan.parquet"])
@@ -156,7 +156,7 @@ class RejectionBody(BaseModel):
     why: Short = ""
 
 
-_CAMPAIGN = told_in_schema("unknown-campaign", "campaign-refused")
+_CAMPAIGN = told_in_schema("bad-request", "unknown-campaign", "campaign-refused", "not-served")
 
 
 @router.post(
@@ -203,6 +203,7 @@ def reject_campaign(request: Request, name: Name, body: RejectionBody) -> Campai
 
 def _plan(made: Plan) -> PlanAnswer:
     told = asdict(made) | {"request": made.request.as_dict(), "path": f"campaigns/{made.request.name}/plan.parquet"}
+    told["curve"] = [list(point) for point in made.curve]
     return PlanAnswer.model_validate({name: told[name] for name in PlanAnswer.model_fields})
 
 
