@@ -87,9 +87,9 @@ def _rounds(value: np.ndarray, cost: np.ndarray, start: np.ndarray, first: int) 
         with np.errstate(divide="ignore", invalid="ignore"):
             slope = np.where(is_better, more / dearer, -np.inf)
         is_free = is_better & (dearer <= 0)
-        gets_free = is_free.any(axis=1)
+        gets_free = np.asarray(is_free.any(axis=1))
         to = np.where(gets_free, np.where(is_free, more, -np.inf).argmax(axis=1), slope.argmax(axis=1))
-        goes_on = is_better.any(axis=1)
+        goes_on = np.asarray(is_better.any(axis=1))
         rows, to, gets_free = rows[goes_on], to[goes_on], gets_free[goes_on]
         slope = np.where(gets_free, np.inf, slope[np.flatnonzero(goes_on), to])
         last[rows] = np.minimum(last[rows], slope)

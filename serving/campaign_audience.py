@@ -136,6 +136,8 @@ def _matches(rows: "pd.DataFrame", conditions: dict[str, Any]) -> np.ndarray:
     for column, condition in conditions.items():
         if column not in known:
             raise BadRequest(f"`audience` must name `segment` or columns of user_features, {known[1:]}. Received {column!r}.")
+        if isinstance(condition, dict) and not (rows[column].dtype.kind in "biuf" or rows[column].isna().all()):
+            raise BadRequest(f"`min` and `max` must be of a column of numbers. Received `audience.{column}`. Give a list of values.")
         if isinstance(condition, dict):
             values = rows[column].astype(float).to_numpy()
             found &= (values >= condition.get("min", -math.inf)) & (values <= condition.get("max", math.inf))

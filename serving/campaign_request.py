@@ -19,6 +19,8 @@ Objective = Literal["profit", "conversions", "visits"]
 Channel = Literal["coupon", "email", "ad"]
 #: Combinations of offers are arms of their own; more at once than this would be guesswork, since campaigns try one at a time.
 MOST_OFFERS = 3
+#: No amount is larger: sums over any number of users stay finite.
+MOST_MONEY = 1e12
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class OfferTerms:
         _rule(self.channel in get_args(Channel), f"An offer's `channel` must be one of {list(get_args(Channel))}", self.channel)
         for name in ("contact_cost", "redemption_cost"):
             cost = getattr(self, name)
-            _rule(cost is None or 0 <= cost < inf, f"`{name}` of {self.name} must be zero or more", cost)
+            _rule(cost is None or 0 <= cost <= MOST_MONEY, f"`{name}` of {self.name} must be zero or more", cost)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Quota:
         """Least and most users of so many."""
         at_most = min(users if self.most is None else self.most, int(self.most_share * users + 1e-9))
         at_least = max(self.least, int(-(-self.least_share * users // 1)))
-        return at_least, at_most
+        return min(at_least, users + 1), at_most
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class CampaignRequest:
     def __post_init__(self) -> None:
         if not self.name or not all(c.isalnum() or c in "-_." for c in self.name) or self.name.startswith("."):
             raise BadRequest(f"A campaign's `name` must be letters, digits, '-', '_' or '.'. Received {self.name!r}.")
-        _rule(0 <= self.budget < inf, "`budget` must be zero or more", self.budget)
+        _rule(0 <= self.budget <= MOST_MONEY, "`budget` must be zero or more", self.budget)
         _rule(0 < self.margin <= 1, "`margin` must be above 0 and at most 1", self.margin)
         _rule(0 <= self.holdout < 1, "`holdout` must be from 0 to below 1", self.holdout)
         _rule(self.objective in get_args(Objective), f"`objective` must be one of {list(get_args(Objective))}", self.objective)
@@ -99,12 +101,12 @@ class CampaignRequest:
         for name in ("holdout_users", "fatigue_days"):
             _rule(getattr(self, name) >= 0, f"`{name}` must be zero or more", getattr(self, name))
         for offer, cost in (self.costs or {}).items():
-            _rule(0 <= cost < inf, f"The cost of {offer} must be zero or more", cost)
+            _rule(0 <= cost <= MOST_MONEY, f"The cost of {offer} must be zero or more", cost)
         names = [offer.name for offer in self.offers]
         _rule(len(set(names)) == len(names), "Each offer must be named once", names)
         for channel, budget in self.channel_budgets.items():
             _rule(channel in get_args(Channel), f"`channel_budgets` must be of {list(get_args(Channel))}", channel)
-            _rule(0 <= budget < inf, f"The budget of {channel} must be zero or more", budget)
+            _rule(0 <= budget <= MOST_MONEY, f"The budget of {channel} must be zero or more", budget)
         segments = [quota.segment for quota in self.quotas]
         _rule(len(set(segments)) == len(segments), "Each segment must have one quota", segments)
         for column, condition in self.audience.items():

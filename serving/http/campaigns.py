@@ -11,7 +11,7 @@ from serving.campaign_approval import approve, reject
 from serving.campaign_evaluate import Evaluation, evaluate_plan, read_evaluation
 from serving.campaign_exports import exported
 from serving.campaign_plan import Plan, plan, read_plan
-from serving.campaign_request import DEFAULT_MARGIN, CampaignRequest, Channel, Objective
+from serving.campaign_request import DEFAULT_MARGIN, MOST_MONEY, CampaignRequest, Channel, Objective
 from serving.campaign_state import Status, read_status
 from serving.decisions import decision_time
 from serving.http.access import check_scope, needs
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/v1", tags=["marketing"])
 
 NAME = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$"
 Name = Annotated[str, Path(pattern=NAME)]
-Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Money = Annotated[float, Field(ge=0, le=MOST_MONEY, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Short = Annotated[str, Field(max_length=200)]
 

@@ -146,6 +146,8 @@ def test_a_campaign_that_breaks_a_rule_is_refused(field: str, value: object, mes
     ("more", "message"),
     [
         ({"audience": {"colour": ["red"]}}, "`audience` must name `segment` or columns of user_features"),
+        ({"audience": {"country": {"min": 1}}}, "`min` and `max` must be of a column of numbers. Received `audience.country`"),
+        ({"quotas": [{"segment": "quiet", "least": 10**30}]}, "A segment's least must be at most its users and its most"),
         ({"audience": {"country": ["SE"]}}, "Of 30 known users nobody is left: 2 no marketing consent, 1 excluded by id, 27 not of the"),
         ({"offers": [{"name": "balloon"}]}, r"`offers` must name offers of this shop, \['coupon', 'mail'\]. Received \['balloon'\]"),
         ({"costs": {"balloon": 1.0}}, r"`costs` must name offers of this shop"),

@@ -18,6 +18,8 @@ import uvicorn
 
 from serving import keys
 from serving.api import create_app
+from serving.campaign_plan import plan
+from serving.campaign_request import CampaignRequest
 from serving.release_state import Release, write
 from settings import get_settings
 from tests.serving.web_client import day, furnish, put, shop
@@ -32,7 +34,8 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs
 
 PAGES = (
     *("/", "/?user=ann", "/?user=ann&as_of=2024-02-21", "/?user=nobody", "/segments", "/segments?name=buyers", "/releases", "/quality"),
-    *("/docs", "/decisions?id=l1", "/nothing", "/segments?kind=rfm", "/segments?kind=rules", "/campaigns/spring/results"),
+    *("/docs", "/decisions?id=l1", "/campaigns", "/campaigns/spring", "/nothing"),
+    *("/segments?kind=rfm", "/segments?kind=rules", "/campaigns/spring/results"),
 )
 SCREENS = {"phone": {"width": 390, "height": 844}, "desktop": {"width": 1280, "height": 900}}
 
@@ -45,7 +48,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     patch.setenv("PORTRAIT_HOME", str(house))
     get_settings.cache_clear()
     furnish()
-    put(patch, shop())
+    plan(CampaignRequest("spring", budget=5.0, holdout=0.0), shop=put(patch, shop()))  # type: ignore[arg-type]
     _judged(house)
     keys.make_secrets(get_settings())
     row: dict[str, Any] = dict.fromkeys(("score", "arm", "propensity"))
