@@ -104,10 +104,10 @@ def reason_stability(
     """
     draw = np.random.default_rng(seed)
     numbers = inputs["numbers"]
-    moved = numbers * (1 + spread * draw.standard_normal(numbers.shape)).astype(np.float32)
+    shaken = numbers * (1 + spread * draw.standard_normal(numbers.shape)).astype(np.float32)
     with np.errstate(invalid="ignore"):
         is_code = np.all((numbers == np.round(numbers)) & (np.abs(numbers) < 25) | ~np.isfinite(numbers), axis=0)
-    moved = {"numbers": np.where(is_code, numbers, moved).astype(np.float32), "words": inputs["words"]}
+    moved = {"numbers": np.where(is_code, numbers, shaken).astype(np.float32), "words": inputs["words"]}
     before, again, after = (reasons(attributions(given, reference, columns, log_odds), least) for given in (inputs, inputs, moved))
     return {
         "same_input": float(np.mean([a == b for a, b in zip(before, again, strict=True)])),

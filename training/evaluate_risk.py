@@ -53,7 +53,7 @@ def evaluate_risk(
     policy = credit_policy()
     offered = [name for name in ("amount", *(name for name in rows if name.startswith("x_"))) if rows[name].notna().any()]
     names = [name for name in offered if protected or name not in policy.protected]
-    config = CreditConfig(**({"epochs": epochs} if epochs else {}))
+    config = CreditConfig(epochs=epochs) if epochs else CreditConfig()
     columns = CreditColumns.of(rows, names, config.max_values)
     inputs = columns.inputs(rows)
     x = np.column_stack([inputs["numbers"], inputs["words"]])

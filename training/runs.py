@@ -146,7 +146,7 @@ def _head_config(name: str, options: TrainingOptions) -> Any:
     if name == "uplift":
         return UpliftConfig(adjust=get_settings().uplift_adjust, **({"epochs": options.epochs} if options.epochs else {}))
     if name == "risk":
-        return CreditConfig(**({"epochs": options.epochs} if options.epochs else {}))
+        return CreditConfig(epochs=options.epochs) if options.epochs else CreditConfig()
     if name == "fraud":
         return FraudConfig(epochs=options.epochs) if options.epochs else FraudConfig()
     return None

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
+from serving.errors import NotServed
 from serving.http.access import needs
 from serving.http.answers import UtcTime
 from serving.http.parameters import AsOf
-from serving.http.problems import told_in_schema
+from serving.http.problems import ProblemError, told_in_schema
 from serving.segments import Segment, Segments, segment, segments
 from serving.shop_front import front
 
@@ -94,13 +95,23 @@ def segments_answer(found: Segments) -> SegmentsAnswer:
     return SegmentsAnswer.model_validate(asdict(found) | {"segments": [card(one) for one in found.segments]})
 
 
-@router.get("/segments", tags=["portrait"], dependencies=[needs("read:portrait")], responses=told_in_schema("bad-request", "not-served"))
+@router.get(
+    "/segments",
+    tags=["portrait"],
+    dependencies=[needs("read:portrait")],
+    responses=told_in_schema("bad-request", "unknown-segment", "not-served"),
+)
 def get_segments(kind: Annotated[Kind, Query()] = "learned", as_of: AsOf = None) -> SegmentsAnswer:
     """The shop's segments, a card each: `learned` by the portrait model, `rfm` by recency, frequency and money, or by the shop's `rules`.
 
     Nothing is told of a segment with fewer customers than the shop's least number.
     """
-    return segments_answer(segments(as_of or front().clock(), kind))
+    try:
+        return segments_answer(segments(as_of or front().clock(), kind))
+    except NotServed as nothing:
+        if as_of is None:
+            raise
+        raise ProblemError("unknown-segment", f"By {as_of:%Y-%m-%d} no segment may have been told. {nothing}") from nothing
 
 
 @router.get(

@@ -264,6 +264,14 @@ def test_the_api_shows_cards_to_whoever_may_read_portraits(front: FakeFront) -> 
     assert caller("read:portrait").get("/v1/segments", params={"kind": "magic"}).status_code == 422
 
 
+@pytest.mark.parametrize("kind", ["rfm", "rules"])
+def test_before_anything_was_known_there_are_no_segments_and_no_fault(front: FakeFront, kind: Any) -> None:
+    found = segments(day("01-01").replace(year=1), kind)
+    assert (found.users, found.segments, found.churn) == (0, (), None)
+    early = caller("read:portrait").get("/v1/segments", params={"as_of": "2023-01-01"})  # learned ones need a stored portrait
+    assert (early.status_code, early.json()["type"]) == (404, "/docs#unknown-segment")
+
+
 @pytest.mark.parametrize(("language", "champions"), [("en", "champions"), ("zh", "重要价值客户")])
 def test_the_page_shows_a_card_each(front: FakeFront, language: str, champions: str) -> None:
     person = visitor(language=language)
