@@ -47,7 +47,7 @@ test-fast: setup ## the part of the suite that takes under five minutes
 check: lint types layers sql test ## all of the above, tests last
 
 requirements: setup ## pin requirements/*.in again
-	@for name in portrait lifetimes peers risk_peers; do \
+	@for name in portrait lifetimes peers risk_peers gan_peers; do \
 		$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
 			requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done

@@ -110,8 +110,8 @@ def copied(
     made["events"] = _landed_events(sequences.draw(rows, ids, catalogue, (end - start).total_seconds(), random), catalogue, start, end)
     of_copy = pd.Series([catalogue.tops[code] for code in catalogue.top], catalogue.table["item_id"].to_numpy())
     behaviour = profiles(made["users"], made["user_traits"], made["events"], of_copy, start, behaviour_only=True).reset_index(drop=True)
-    known = learned[learned["events"] > 0][list(BEHAVIOUR)], unseen[unseen["events"] > 0][list(BEHAVIOUR)]
-    judged["behaviour"] = judge_table(behaviour[list(BEHAVIOUR)], *(part.reset_index(drop=True) for part in known), seed).to_dict()
+    known, others = (part[part["events"] > 0][list(BEHAVIOUR)].reset_index(drop=True) for part in (learned, unseen))
+    judged["behaviour"] = judge_table(behaviour[list(BEHAVIOUR)], known, others, seed).to_dict()
     habits = OrderHabits.of(tables)
     if len(tables["orders"]):
         made["orders"], made["chargebacks"] = habits.orders(made["events"], end, random)

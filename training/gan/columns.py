@@ -30,8 +30,8 @@ MOST_VALUES = 64
 class Column(Protocol):
     """What a column knows: how many states it has, and the way there and back."""
 
-    name: str
-    is_number: bool
+    @property
+    def name(self) -> str: ...
 
     @property
     def codes(self) -> int: ...
@@ -62,7 +62,6 @@ class NumberColumn:
     low: float
     high: float
     is_whole: bool  # the column is of an integer type
-    is_number = True
 
     @property
     def codes(self) -> int:
@@ -114,7 +113,6 @@ class CategoryColumn:
     others: tuple[object, ...]
     other_shares: np.ndarray
     dtype: str
-    is_number = False
 
     @property
     def codes(self) -> int:

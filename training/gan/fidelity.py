@@ -59,7 +59,8 @@ def _category(real: pd.Series, made: pd.Series) -> dict[str, float]:
 
 def _codes(real: pd.DataFrame, made: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both tables as codes of the real one: numbers in tenths, a missing value and an unknown category their own."""
-    ours, theirs = {}, {}
+    ours: dict[str, np.ndarray] = {}
+    theirs: dict[str, np.ndarray] = {}
     for name in real:
         if is_number(real[name]):
             edges = np.unique(np.nanquantile(real[name].to_numpy(np.float64, na_value=np.nan), np.arange(1, PARTS) / PARTS))

@@ -44,7 +44,9 @@ class DrawnRow(keras.layers.Layer):
         states = self.layout.states
         uniform = keras.random.uniform((ops.shape(raw)[0], states), 1e-6, 1 - 1e-6, seed=self.generator)
         noisy = (raw[:, :states] - ops.log(-ops.log(uniform))) / self.temperature
-        drawn, logs, places = [], [], []
+        drawn: list[Any] = []
+        logs: list[Any] = []
+        places: list[Any] = []
         start = 0
         for column, size in enumerate(self.sizes):
             drawn.append(ops.softmax(noisy[:, start : start + size], axis=-1))

@@ -22,7 +22,7 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def __getitem__(self, rows: np.ndarray) -> Encoded:
+    def __getitem__(self, rows: np.ndarray | slice) -> Encoded:
         return Encoded(self.codes[rows], self.places[rows])
 
 
