@@ -108,7 +108,7 @@ def measure(seed: int = SEED, config: dict[str, Any] | None = None) -> dict[str,
         taught, trial = (
             Trial.of(part, offers, outcome, matrix, False, seed) for part, matrix in zip((learn, asked), matrices, strict=True)
         )
-        predicted = {"Portrait": effects[outcome].mean, **learned_by_boosting(taught, *matrices, seed)}
+        predicted = {"Portrait": effects[outcome].mean, **learned_by_boosting(taught, matrices[0], matrices[1], seed)}
         inside = (effects[outcome].low <= truth) & (truth <= effects[outcome].high)
         found["outcomes"][outcome] = {
             who: _recovered(own, truth) | trial.figures(own, seed, np.arange(len(asked))) for who, own in predicted.items()
