@@ -49,8 +49,10 @@ class DrawnRow(keras.layers.Layer):
         places: list[Any] = []
         start = 0
         for column, size in enumerate(self.sizes):
-            drawn.append(ops.softmax(noisy[:, start : start + size], axis=-1))
-            logs.append(ops.log_softmax(raw[:, start : start + size], axis=-1))
+            own = slice(start, start + size)
+            is_choice = size > 1  # a column of one state has nothing to draw
+            drawn.append(ops.softmax(noisy[:, own], axis=-1) if is_choice else ops.ones_like(raw[:, own]))
+            logs.append(ops.log_softmax(raw[:, own], axis=-1) if is_choice else ops.zeros_like(raw[:, own]))
             if self.modes[column]:
                 place = ops.tanh(raw[:, states + len(places) : states + len(places) + 1])
                 places.append(place * ops.sum(drawn[-1][:, : self.modes[column]], axis=-1, keepdims=True))
