@@ -97,7 +97,7 @@ class Benchmark:
             handle, path = tempfile.mkstemp(".npz", dir=self.folder)
             os.close(handle)
             x = self.derived if is_derived else self.x
-            np.savez(path, x=x, truth=self.truth, learn=learn, asked=asked, job=json.dumps(job))
+            np.savez(path, x=x, labels=self.truth, learn=learn, asked=asked, job=json.dumps(job))
             environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
             command = [python, "-P", credit_baselines.__file__, path]  # not beside training/numbers.py
             done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

@@ -19,7 +19,7 @@ import pyarrow
 import pyarrow.parquet
 
 from feature_repo.contract import CREATED_AT, FEATURES_AT, Mart, mart, service, service_entity, views
-from feature_repo.published import ROW_GROUP, connect, from_clause
+from feature_repo.published import ROW_GROUP, connect, from_clause, is_published
 
 LABEL_TIME = "event_timestamp"
 LABELS_AT_ONCE = 200_000  # of a frame that goes to a file
@@ -178,10 +178,12 @@ def newest_keys_query(view: Mart, changed: str) -> str:
 def horizon() -> datetime | None:
     """The newest time at which anything in the published views became known (UTC, without zone); None where they are empty.
 
-    "Now" for the online store: what is served is what was known then.
+    "Now" for the online store: what is served is what was known then. A view that a newer release of the project brought is not published
+    before the next `ingest`, and tells nothing. Raises FileNotFoundError where no view is published.
     """
+    published = [name for name in views() if is_published(name)] or list(views())
     with connect() as connection:
-        newest = [connection.execute(f"select max({CREATED_AT}) from {from_clause(name)}").fetchone() for name in views()]
+        newest = [connection.execute(f"select max({CREATED_AT}) from {from_clause(name)}").fetchone() for name in published]
     return max((row[0] for row in newest if row and row[0]), default=None)
 
 

@@ -22,9 +22,13 @@ def mart_dir(name: str) -> Path:
     return get_settings().offline_dir.resolve() / name
 
 
+def is_published(name: str) -> bool:
+    return (mart_dir(name) / SCHEMA_FILE).exists()
+
+
 def from_clause(name: str) -> str:
     """A DuckDB table function over a published mart as it stands now. Raises FileNotFoundError where none was exported."""
-    if not (mart_dir(name) / SCHEMA_FILE).exists():
+    if not is_published(name):
         raise FileNotFoundError(
             f"A mart must be exported before it is read. Found nothing in {mart_dir(name)}. Run `portrait run ingest` first."
         )

@@ -1,7 +1,7 @@
 """What the credit model must beat: boosted trees tuned by random search, and a public scorecard library.
 
 Imports nothing of Portrait, so that an environment that has only a peer's library can run it as a file:
-`python training/credit_baselines.py JOB.npz`, with `x`, `truth`, `learn`, `asked` and a JSON `job` inside, prints one JSON object.
+`python training/credit_baselines.py JOB.npz`, with `x`, `labels`, `learn`, `asked` and a JSON `job` inside, prints one JSON object.
 """
 
 import json
@@ -144,7 +144,7 @@ def _stopped(
 
 def main(path: str) -> None:
     with np.load(path) as given:
-        x, truth, learn, asked, job = given["x"], given["truth"], given["learn"], given["asked"], json.loads(str(given["job"]))
+        x, truth, learn, asked, job = given["x"], given["labels"], given["learn"], given["asked"], json.loads(str(given["job"]))
     if job["do"] == "tune":
         answer: Any = tune(job["model"], x[learn], truth[learn], job["numbers"], job["seed"])
     elif job["model"] == SCORECARD:

@@ -97,7 +97,7 @@ def evaluate_fraud(
             "reviews_a_day": costs.reviews_a_day,
         },
         is_simulated=source == "shop",
-        asked={"first": f"{first:%Y-%m-%d}", "last": f"{last:%Y-%m-%d}", "label": "reports" if truth is None else "truth"},
+        asked={"first": f"{first:%Y-%m-%d}", "last": f"{last:%Y-%m-%d}", "label": "reports" if truth is None else "the simulator"},
         delay_days={f"{share:.0%}": round(learn.delays.wait(share), 1) for share in (0.1, 0.5, 0.9, 1.0)},
         targets_sha256=targets_sha256(asked.orders["order_id"], is_fraud.astype(int)),
     )

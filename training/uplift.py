@@ -134,7 +134,7 @@ def _fit(
     facts = {
         "taken": np.eye(arms, dtype=np.float32)[chances.arm],
         "chances": chances.chances.astype(np.float32),
-        "truth": np.nan_to_num(truth).astype(np.float32),
+        "outcomes": np.nan_to_num(truth).astype(np.float32),
         "is_known": np.isfinite(truth).astype(np.float32),
         "counts": counts,
     }

@@ -124,9 +124,9 @@ def build_effect_network(
 
 
 def build_fitted_loss(network: keras.Model, config: UpliftConfig, are_chances_logged: bool) -> keras.Model:
-    """The loss of every row, `(batch,)`, of the network on its own inputs and `taken`, `chances`, `truth`, `is_known` and `counts`."""
+    """The loss of every row, `(batch,)`, of the network on its own inputs and `taken`, `chances`, `outcomes`, `is_known` and `counts`."""
     members, treatments, outcomes = network.output["effects"].shape[1:]
-    shapes = {"taken": treatments + 1, "chances": treatments + 1, "truth": outcomes, "is_known": outcomes, "counts": members}
+    shapes = {"taken": treatments + 1, "chances": treatments + 1, "outcomes": outcomes, "is_known": outcomes, "counts": members}
     facts = {name: keras.Input((width,), name=f"row_{name}") for name, width in shapes.items()}
     own = dict(zip([tensor.name for tensor in network.inputs], network.inputs, strict=True))
     said = network(own)

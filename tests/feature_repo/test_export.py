@@ -7,10 +7,10 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.contract import marts
+from feature_repo.contract import marts, views
 from feature_repo.export import MartExport, export_marts
 from feature_repo.frames import horizon, read_mart, rows_as_of
-from feature_repo.published import mart_dir
+from feature_repo.published import SCHEMA_FILE, mart_dir
 from settings import get_settings
 from tests.feature_repo.conftest import MAY
 from tests.feature_repo.warehouse import day, features, small_shop, write_warehouse
@@ -56,6 +56,16 @@ def test_labels_are_rewritten_whole(shop: Path) -> None:
     write_warehouse(rows)
     export_marts(date(2024, 5, 20), date(2024, 5, 21))
     assert read_mart("trait_labels")["value"].tolist() == ["x"]
+
+
+def test_a_view_that_is_not_published_yet_does_not_hide_what_is_known(shop: Path) -> None:
+    known = horizon()
+    (mart_dir("credit_behaviour") / SCHEMA_FILE).unlink()  # as in a house whose last export was by an earlier release
+    assert known is not None and horizon() == known
+    for name in views():
+        (mart_dir(name) / SCHEMA_FILE).unlink(missing_ok=True)
+    with pytest.raises(FileNotFoundError, match="A mart must be exported before it is read"):
+        horizon()
 
 
 def test_empty_marts_are_readable(house: Path) -> None:

@@ -123,14 +123,17 @@ def furnish() -> None:
     publish(PORTRAITS, rows)
 
 
-def publish(name: str, rows: list[dict[str, Any]]) -> None:
-    """Rows of a mart as the house publishes them, a file for each day on which rows became known; columns that a row lacks are null."""
+def publish(name: str, rows: list[dict[str, Any]], until: datetime | None = None) -> None:
+    """Rows of a mart as the house publishes them, a file for each day of the mart's export time, or all in the file of the day `until`;
+    columns that a row lacks are null."""
     columns = mart(name).columns
     schema = pa.schema([(column.name, _ARROW[column.kind]) for column in columns])
     folder = get_settings().offline_dir / name
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(schema.empty_table(), folder / "schema.parquet")
-    for known in {row["created_at"].date() for row in rows}:
-        full = [{column.name: row.get(column.name) for column in columns} for row in rows if row["created_at"].date() == known]
+    export = mart(name).export
+    days = [(until or row[export]).date() for row in rows]
+    for known in set(days):
+        full = [{column.name: row.get(column.name) for column in columns} for row, at in zip(rows, days, strict=True) if at == known]
         (folder / f"day={known}").mkdir(exist_ok=True)
         pq.write_table(pa.Table.from_pylist(full, schema), folder / f"day={known}" / "part-0.parquet")

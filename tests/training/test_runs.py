@@ -308,5 +308,5 @@ def test_a_run_folder_is_whole_or_not_there(house):
 def test_unknown_models_are_refused_with_the_names_there_are(house):
     from training.runs import train_model
 
-    with pytest.raises(KeyError, match=r"must be one of \['portrait', 'recommender', 'uplift'\]\. Received 'gan'"):
+    with pytest.raises(KeyError, match=r"must be one of \['fraud', 'portrait', 'recommender', 'risk', 'uplift'\]\. Received 'gan'"):
         train_model("gan", house, WINDOW)
