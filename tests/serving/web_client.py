@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -124,11 +125,13 @@ def furnish() -> None:
 
 
 def publish(name: str, rows: list[dict[str, Any]], until: datetime | None = None) -> None:
-    """Rows of a mart as the house publishes them, a file for each day of the mart's export time, or all in the file of the day `until`;
-    columns that a row lacks are null."""
+    """Rows of a mart as the house publishes them, a file for each day of the mart's export time, or all in the file of the day `until`,
+    beside what is published; columns that a row lacks are null."""
     columns = mart(name).columns
     schema = pa.schema([(column.name, _ARROW[column.kind]) for column in columns])
     folder = get_settings().offline_dir / name
+    if until is None:
+        shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(schema.empty_table(), folder / "schema.parquet")
     export = mart(name).export
