@@ -215,12 +215,14 @@ def one_split(data: Path, seed: int, names: tuple[str, ...], chosen: dict[str, A
 def measure(data: Path, splits: int, out: Path, processes: int, names: tuple[str, ...]) -> dict[str, Any]:
     """Every split that `out` does not have yet, written as soon as it is there."""
     from training.splits import targets_sha256
+    from training.uplift_config import UpliftConfig
 
     rows = campaign(data)
     pair = rows[rows["treatment"].isin(["womens_email", "control"])]
     result: dict[str, Any] = {
         **circumstances(),
         "backend": os.environ["KERAS_BACKEND"],
+        "config": UpliftConfig().to_dict(),
         "targets_sha256": targets_sha256(pair["user_id"], pair["visited"].astype(int)),
         "splits": [],
     }

@@ -3,6 +3,7 @@
 from typing import Any
 
 from training.metrics import Interval, over_splits
+from training.uplift_config import UpliftConfig
 
 FIGURES = ("uplift@30%", "qini", "auuc")
 OWN = "Portrait"
@@ -22,6 +23,9 @@ def text(found: dict[str, Any]) -> str:
         "scikit-uplift's functions. The learners are scikit-learn's histogram gradient boosting, by its defaults (untuned) and as chosen. "
         "*Difference* is Portrait less the learner, split by split. *Effect error* is the mean gap between predicted and measured effects "
         f"over tenths of the users; the noise of measuring makes {_mean(splits, names[0], OWN, 'effect_error_by_chance'):.4f} of it.",
+        "",
+        f"The network's defaults when this was measured: {', '.join(f'{name} {value}' for name, value in found['config'].items())}."
+        f"{_since(found['config'])}",
         "",
     ]
     lines += _chosen(found["chosen"])
@@ -54,6 +58,13 @@ def text(found: dict[str, Any]) -> str:
         own = [over_splits([split["choice"][who][figure] for split in splits], 0.5) for figure in splits[0]["choice"][who]]
         lines.append(f"| {who} | {_shown(own[0])} | {_shown(own[1])} |")
     return "\n".join(lines + (_shop(found["shop"]) if "shop" in found else []))
+
+
+def _since(measured: dict[str, Any]) -> str:
+    """What has changed of the defaults since then, in words."""
+    changed = {name: value for name, value in UpliftConfig().to_dict().items() if measured.get(name) != value}
+    named = ", ".join(f"{name} {value}" for name, value in changed.items())
+    return f" **Since then** they were changed for the simulated shop and not measured here again: {named}." if changed else ""
 
 
 def _shop(shop: dict[str, Any]) -> list[str]:
