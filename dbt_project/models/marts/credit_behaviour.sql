@@ -28,9 +28,7 @@ newest_at_change as (
         features.user_id,
         features.features_at,
         consents.known_at as created_at,
-        {%- for number in numbers %}
-        features.{{ number }},
-        {%- endfor %}
+        features.{{ numbers | join(', features.') }},
         consents.is_agreed,
         2 as preference,
         row_number() over (
@@ -59,9 +57,12 @@ final as (
         user_id,
         features_at,
         created_at,
-        {%- for number in numbers %}
-        cast(case when is_agreed then {{ number }} end as double precision) as {{ number }}{{ ',' if not loop.last }}
-        {%- endfor %}
+        cast(case when is_agreed then purchases_90d end as double precision) as purchases_90d,
+        cast(case when is_agreed then returns_90d end as double precision) as returns_90d,
+        cast(case when is_agreed then active_days_30d end as double precision) as active_days_30d,
+        cast(case when is_agreed then sessions_30d end as double precision) as sessions_30d,
+        cast(case when is_agreed then spend_30d end as double precision) as spend_30d,
+        cast(case when is_agreed then spend_90d end as double precision) as spend_90d
     from ranked
     where choice = 1
 )
