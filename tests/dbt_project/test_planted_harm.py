@@ -116,7 +116,8 @@ def test_every_singular_test_fails_on_the_harm_it_is_there_for_and_a_mart_that_b
     with pytest.raises(TransformFailed) as failure:
         transform._run_dbt("run", ["--select", "path:models/marts"])
     for mart, time in times.items():
-        if mart != "user_daily":  # it reads another mart, so it is skipped
+        read = re.findall(r"ref\('(\w+)'\)", (PROJECT / "models" / "marts" / f"{mart}.sql").read_text())
+        if not set(read) & set(times):  # one that reads another mart is skipped
             assert re.search(
                 rf"{mart}: Compilation Error in model {mart} [^;]* enforced contract [^;]*{time}[^;]*stray", str(failure.value)
             )

@@ -62,7 +62,7 @@ def test_services_and_views_equal_the_contract_and_applying_twice_changes_nothin
         name: [column.name for column in view.features] for name, view in views().items()
     }
     assert dict(first["views"]["user_sequences"])["event_times_us"] == "Array(Int64)"
-    assert first["entities"] == [("item", "item_id"), ("user", "user_id")]
+    assert first["entities"] == [("instrument", "instrument_id"), ("item", "item_id"), ("user", "user_id")]
     assert first["ttl"] == {0}  # unlimited
     apply()
     assert registered(open_store()) == first
