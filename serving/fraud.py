@@ -93,7 +93,7 @@ def decide(order: AskedOrder, *, shop: ShopFront | None = None, costs: FraudCost
         order.order_id,
         costs.verdict(probability, order.amount),
         probability,
-        tuple(code for code in map(_text, answer["reason_codes"][0]) if code),
+        tuple(code for code in map(_text, answer["reason_codes"][0]) if code and _is_so(code, numbers)),
         costs.of(probability, order.amount),
         linked[:SHOWN_ACCOUNTS],
         _burst([order.user_id, *(one.user_id for one in linked)], counted_to, shop.settings),
@@ -123,6 +123,13 @@ def log_order(verdict: OrderVerdict, user_id: str | None, settings: Settings) ->
     )
     list_id = decision_log().log([decision], decision_time(settings, verdict.counted_to))
     return list_id and f"{list_id}.1"
+
+
+def _is_so(code: str, numbers: Mapping[str, float]) -> bool:
+    """Whether the words of a reason hold: an instrument that nobody used before may speak against an order, but not as a shared one."""
+    if code.startswith("shared_"):
+        return numbers[f"{code.removeprefix('shared_')}_accounts"] > 1
+    return not code.endswith("_charged_back") or numbers[f"{code.removesuffix('_charged_back')}_chargebacks_total"] > 0
 
 
 @cache

@@ -117,6 +117,11 @@ def test_a_burst_that_a_linked_account_is_in_is_named(shop: OrderFront) -> None:
     assert found.burst.first_opened_at == AS_OF - 9 * 24 * HOUR
 
 
+def test_an_instrument_that_nobody_used_before_is_not_told_as_a_shared_one(shop: OrderFront) -> None:
+    assert decide(ORDER, shop=shop, costs=COSTS).reason_codes == ("shared_device", "new_account")
+    assert decide(replace(ORDER, device_id="never seen"), shop=shop, costs=COSTS).reason_codes == ("new_account",)
+
+
 def test_what_is_stale_or_unknown_is_said(shop: OrderFront) -> None:
     assert decide(ORDER, shop=shop, costs=COSTS).stale == ()
     late = decide(replace(ORDER, user_id="new", placed_at=AS_OF + 30 * HOUR), shop=shop, costs=COSTS)

@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from string import Formatter
 
@@ -12,14 +11,12 @@ from fastapi.testclient import TestClient
 from feature_repo.contract import mart
 from serving import keys
 from serving.api import create_app
-from serving.local import processes, services
-from serving.local.services import Service
 from serving.release import ReleaseRefused, Shown
 from serving.release_state import Release, write
-from serving.web import feast_door, texts
+from serving.web import texts
 from serving.web.charts import interests_over_time, share_bar
 from serving.web.customer import KNOWN
-from settings import ROOT, Settings, get_settings
+from settings import ROOT, get_settings
 from tests.serving.fakes import FakeFront
 from tests.serving.web_client import PAGE, day, form_token, furnish, put, shop, visitor
 from training.signatures import SERVED_MODELS
@@ -349,40 +346,3 @@ def test_the_chart_starts_with_two_days_and_keeps_its_largest_lines() -> None:
 def test_a_bar_never_leaves_its_track() -> None:
     assert 'width="100.0%"' in share_bar(1.7) and 'width="0.0%"' in share_bar(-0.1) and share_bar(None) == ""
     assert 'x="25.0%"' in share_bar(0.5, 0.25)
-
-
-def test_the_first_click_on_feast_starts_its_pages_once_and_then_leads_there(
-    page: TestClient, house: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: list[processes.Command] = []
-    state = {"runs": False, "answers": False}
-
-    def start(command: processes.Command, home: Path) -> None:
-        assert home == house
-        started.append(command)
-        state["runs"] = True
-
-    def service(settings: Settings) -> Service:
-        return replace(services.feast_ui(settings), answers=lambda: state["answers"])
-
-    monkeypatch.setattr(feast_door.processes, "start", start)
-    monkeypatch.setattr(feast_door.processes, "find", lambda name, home: state["runs"] or None)
-    monkeypatch.setattr(feast_door, "feast_ui", service)
-    assert 'href="/feast/"' in page.get("/").text
-    first = page.get("/feast/")
-    assert (first.status_code, first.headers["refresh"], "are starting" in first.text) == (200, "3; url=/feast/?waiting=true", True)
-    assert "are starting" in page.get("/feast/?waiting=true").text and "are starting" in page.get("/feast/").text
-    assert [command.arguments[3:] for command in started] == [("ui", "-h", "127.0.0.1", "-p", "8888")]
-    state["answers"] = True
-    there = page.get("/feast/?waiting=true", follow_redirects=False)
-    assert (there.status_code, there.headers["location"]) == (303, "http://127.0.0.1:8888")
-    state |= {"answers": False, "runs": False}
-    ended = page.get("/feast/?waiting=true")
-    assert (ended.status_code, "refresh" in ended.headers, len(started)) == (503, False, 1)
-    assert f"{house}/logs/feast-ui.log" in ended.text and "PORTRAIT_FEAST_UI_PORT" in ended.text
-
-
-def test_feast_is_started_by_nobody_who_may_not_see_operations(front: FakeFront, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feast_door.processes, "start", lambda *_: pytest.fail("it was started"))
-    assert visitor("read:portrait").get("/feast/").status_code == 403
-    assert TestClient(create_app(), headers=PAGE).get("/feast/", follow_redirects=False).status_code == 303
