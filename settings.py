@@ -1,7 +1,8 @@
 """Every setting of Portrait, read from the environment (`PORTRAIT_*`, or a `.env` file): the bottom of the house.
 
 A *house* is one shop's whole state in one folder (`home`): landing files, warehouse, features, models, reports, logs. Nothing outside
-it is written. `portrait up` points the link `var/current` at the house in use, so that later commands find the same one.
+it is written. `portrait up` points the link `var/current` at the house in use, so that later commands find the same one. A house whose state lies on
+servers says where in its `house.env`, which `portrait up` writes once; the environment wins over it, and it over `.env`.
 """
 
 from functools import cache
@@ -25,7 +26,16 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PORTRAIT_", env_file=ROOT / ".env", extra="ignore", frozen=True)
 
     home: Path = Field(default_factory=_default_home, description="the house: all state of one shop")
+    profile: Literal["embedded", "services", "compose"] = Field(
+        "embedded", description="files of the house; Postgres, Redis and Celery beside it; or those that docker-compose.yml starts"
+    )
     host: str = Field("127.0.0.1", description="address every service binds to")
+    public_host: str = Field("", description="name by which people's browsers reach the services; empty: as `host`")
+    airflow_host: str = Field("", description="where Airflow's API answers the other services; empty: as `host`")
+    model_server_host: str = Field("", description="where the model server answers the other services; empty: as `host`")
+    feast_host: str = Field("", description="where Feast's feature server answers the other services; empty: as `host`")
+    api_host: str = Field("", description="where the API answers the other services; empty: as `host`")
+    mlflow_host: str = Field("", description="where MLflow answers the other services; empty: as `host`")
     airflow_port: int = 8080
     model_server_port: int = 8500
     model_server_rest_port: int = 8501
@@ -33,6 +43,8 @@ class Settings(BaseSettings):
     feast_ui_port: int = 8888
     api_port: int = 8000
     mlflow_port: int = 5000
+    postgres_port: int = Field(5433, description="of the Postgres server that `portrait up` starts for the profile `services`")
+    redis_port: int = Field(6380, description="of the Redis server that `portrait up` starts for the profile `services`")
     api_rate: float = Field(200.0, gt=0, description="requests a second that one key of the API may send for long")
     api_burst: int = Field(400, ge=1, description="requests that one key may send at once")
     api_in_flight: int = Field(16, ge=1, description="requests that the API works on at once; what comes beyond is refused with 503")
@@ -43,6 +55,13 @@ class Settings(BaseSettings):
     warehouse_url: str = Field(
         "", description="postgresql://user:password@host:port/database where dbt builds; empty: the house's DuckDB file"
     )
+    airflow_database_url: str = Field("", description="SQLAlchemy URL of Airflow's metadata; empty: a SQLite file of the house")
+    mlflow_database_url: str = Field("", description="SQLAlchemy URL of MLflow's store; empty: a SQLite file of the house")
+    registry_url: str = Field("", description="SQLAlchemy URL of Feast's registry; empty: a SQLite file of the house")
+    broker_url: str = Field("", description="redis://:password@host:port/1 of Celery; empty: Airflow's LocalExecutor, without workers")
+    default_workers: int = Field(1, ge=1, description="Celery workers of the queue `default`, three tasks at a time each")
+    gpu_workers: int = Field(1, ge=1, description="Celery workers of the queue `gpu`, one task at a time each; as many trainings run at once")
+    login: Literal["simple", "fab"] = Field("simple", description="who may enter Airflow: one generated admin, or users with roles")
     online_store: Literal["sqlite", "redis"] = Field("sqlite", description="where online features live: a file of the house, or Redis")
     redis: str = Field("127.0.0.1:6379,db=0", description="Redis as Feast writes it: host:port, then options such as db=0,password=...")
     clock: Literal["data", "wall"] = Field("data", description="now, for online reads: the newest time known from records, or UTC time")
@@ -137,16 +156,55 @@ class Settings(BaseSettings):
         return self.home / "logs"
 
     @property
+    def house_file(self) -> Path:
+        """`PORTRAIT_*` lines that belong to this house alone: its profile and where its servers are, passwords included."""
+        return self.home / "house.env"
+
+    @property
     def model_server_target(self) -> str:
-        return f"{self.host}:{self.model_server_port}"
+        return f"{self.model_server_host or self.host}:{self.model_server_port}"
+
+    @property
+    def browsed_host(self) -> str:
+        """The host in addresses that people are told."""
+        return self.public_host or self.host
+
+    @property
+    def airflow_url(self) -> str:
+        return f"http://{self.airflow_host or self.host}:{self.airflow_port}"
+
+    @property
+    def feast_url(self) -> str:
+        return f"http://{self.feast_host or self.host}:{self.feast_port}"
+
+    @property
+    def api_url(self) -> str:
+        return f"http://{self.api_host or self.host}:{self.api_port}"
+
+    @property
+    def mlflow_url(self) -> str:
+        """The MLflow service; runs are written to `mlflow_uri`."""
+        return f"http://{self.mlflow_host or self.host}:{self.mlflow_port}"
+
+    @property
+    def airflow_database(self) -> str:
+        return self.airflow_database_url or f"sqlite:///{self.home / 'airflow' / 'airflow.db'}"
 
     @property
     def mlflow_uri(self) -> str:
-        """MLflow's tracking store, written directly; the MLflow service shows the same file."""
-        return f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+        """MLflow's tracking store, written directly; the MLflow service shows the same one."""
+        return self.mlflow_database_url or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def registry(self) -> str:
+        """Feast's SQL registry."""
+        return self.registry_url or f"sqlite:///{self.feast_dir.resolve() / 'registry.db'}"
 
 
 @cache
 def get_settings() -> Settings:
     """The settings of this process; tests that change the environment call `get_settings.cache_clear()`."""
-    return Settings()
+    settings = Settings()
+    if not settings.house_file.exists():
+        return settings
+    return Settings(_env_file=(ROOT / ".env", settings.house_file))  # type: ignore[call-arg]

@@ -10,12 +10,14 @@ from datetime import timedelta
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSource
 from feast.data_format import ParquetFormat
+from feast.data_source import DataSource
 from feast.feast_object import FeastObject
 from feast.types import Array, Bool, FeastType, Float64, Int64, String, UnixTimestamp
 from feast.value_type import ValueType
 
 from feature_repo.contract import CREATED_AT, FEATURES_AT, Kind, Mart, services, views
 from feature_repo.published import mart_dir
+from settings import get_settings
 
 UNLIMITED = timedelta(0)  # Feast's own sign for a row that never expires
 
@@ -31,14 +33,18 @@ FEAST_TYPES: dict[Kind, FeastType] = {
 }
 
 
+def _source(mart: Mart) -> DataSource:
+    """Where Feast's own offline store reads: the warehouse where it is a server, else the published files."""
+    times = {"name": f"{mart.name}_source", "timestamp_field": FEATURES_AT, "created_timestamp_column": CREATED_AT}
+    if not get_settings().warehouse_url:
+        return FileSource(path=str(mart_dir(mart.name)), file_format=ParquetFormat(), **times)
+    from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource
+
+    return PostgreSQLSource(table=f"marts.{mart.name}", **times)
+
+
 def _view(mart: Mart, entity: Entity) -> FeatureView:
-    source: FileSource | PushSource = FileSource(
-        name=f"{mart.name}_source",
-        path=str(mart_dir(mart.name)),
-        file_format=ParquetFormat(),
-        timestamp_field=FEATURES_AT,
-        created_timestamp_column=CREATED_AT,
-    )
+    source = _source(mart)
     key = Field(name=mart.key, dtype=String)  # named here, so that Feast need not read a file to infer it
     fields = [Field(name=column.name, dtype=FEAST_TYPES[column.kind], description=column.meaning) for column in mart.features]
     ttl = UNLIMITED if mart.ttl_days is None else timedelta(days=mart.ttl_days)

@@ -1,9 +1,10 @@
-"""Opens this house's Feast store: DuckDB over published Parquet offline, SQLite or Redis online, and an SQL registry.
+"""Opens this house's Feast store: DuckDB over published Parquet or Postgres offline, SQLite or Redis online, and an SQL registry.
 
-`feature_store.yaml` takes the house and the class of the online store from the environment. In this process the values come from the
+`feature_store.yaml` takes the stores and the registry from the environment. In this process the values come from the
 settings and the environment is left alone; a subprocess (`feast -c feature_repo serve`) gets `environment()`.
 """
 
+import json
 import os
 from pathlib import Path
 from string import Template
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import yaml  # type: ignore[import-untyped]
 
-from settings import ROOT, get_settings
+from quality.postgres import postgres_server
+from settings import ROOT, Settings, get_settings
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -30,7 +32,20 @@ ONLINE_STORES = {
 
 def _house() -> dict[str, str]:
     settings = get_settings()
-    return {"PORTRAIT_HOME": str(settings.home.resolve()), "PORTRAIT_ONLINE_STORE_CLASS": ONLINE_STORES[settings.online_store]}
+    return {
+        "PORTRAIT_HOME": str(settings.home.resolve()),
+        "PORTRAIT_FEAST_REGISTRY": settings.registry,
+        "PORTRAIT_FEAST_OFFLINE_STORE": json.dumps(_offline_store(settings)),
+        "PORTRAIT_ONLINE_STORE_CLASS": ONLINE_STORES[settings.online_store],
+    }
+
+
+def _offline_store(settings: Settings) -> dict[str, str | int]:
+    """What Feast's own `get_historical_features` asks: the warehouse's marts where it is a server, else the published files."""
+    if not settings.warehouse_url:
+        return {"type": "duckdb"}
+    server = postgres_server(settings.warehouse_url)
+    return {"type": "postgres", **server, "db_schema": "marts", "sslmode": "prefer"}
 
 
 def environment() -> dict[str, str]:

@@ -5,6 +5,7 @@ what was loaded into the server's schema `landing`, lets dbt build there, and fe
 """
 
 import tempfile
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ _SPELLED = {"double": "double precision", "double[]": "double precision[]"}
 _LOADS = {"landing_table": "varchar", "ds": "date"}
 
 
-def dbt_environment(url: str) -> dict[str, str]:
-    """The variables by which dbt's profile finds the server of `postgresql://user:password@host:port/database`.
+def postgres_server(url: str) -> dict[str, str | int]:
+    """`host`, `port`, `user`, `password` and `database` of `postgresql://user:password@host:port/database`.
 
     Raises:
         WarehouseUrlInvalid: another scheme, or no host, user or database in it. The message never repeats the URL: it holds a password.
@@ -40,22 +41,25 @@ def dbt_environment(url: str) -> dict[str, str]:
             f"{parts.scheme or 'none'!r}{' and no ' + ', '.join(lacking) if lacking else ''}. Leave it empty for the house's DuckDB file."
         )
     return {
-        "PORTRAIT_DBT_TARGET": "postgres",
-        "PORTRAIT_DBT_POSTGRES_HOST": str(parts.hostname),
-        "PORTRAIT_DBT_POSTGRES_PORT": str(parts.port or 5432),
-        "PORTRAIT_DBT_POSTGRES_USER": unquote(str(parts.username)),
-        "PORTRAIT_DBT_POSTGRES_PASSWORD": unquote(parts.password or ""),
-        "PORTRAIT_DBT_POSTGRES_DATABASE": unquote(parts.path.strip("/")),
+        "host": str(parts.hostname),
+        "port": parts.port or 5432,
+        "user": unquote(str(parts.username)),
+        "password": unquote(parts.password or ""),
+        "database": unquote(parts.path.strip("/")),
     }
+
+
+def dbt_environment(url: str) -> dict[str, str]:
+    """The variables by which dbt's profile finds the server; raises as `postgres_server`."""
+    server = {f"PORTRAIT_DBT_POSTGRES_{name.upper()}": str(value) for name, value in postgres_server(url).items()}
+    return {"PORTRAIT_DBT_TARGET": "postgres", **server}
 
 
 def connect(url: str) -> Any:
     """A psycopg2 connection to the server; its `with` block is one transaction."""
     import psycopg2
 
-    found = dbt_environment(url)
-    server = {name.removeprefix("PORTRAIT_DBT_POSTGRES_").lower(): value for name, value in found.items() if "POSTGRES_" in name}
-    return psycopg2.connect(**{("dbname" if name == "database" else name): value for name, value in server.items()})
+    return psycopg2.connect(**postgres_server(url))
 
 
 def copy_landing(url: str) -> dict[str, int]:
@@ -66,23 +70,26 @@ def copy_landing(url: str) -> dict[str, int]:
         WarehouseBusy: another process has the house's warehouse open.
     """
     tables = {name: landing_columns(table) for name, table in LANDING.items()} | {"_loads": _LOADS}
-    copied = {}
-    with tempfile.TemporaryDirectory() as scratch, open_warehouse() as warehouse, connect(url) as server, server.cursor() as cursor:
-        cursor.execute("create schema if not exists landing")
-        for name, columns in tables.items():
-            file = Path(scratch) / f"{name}.csv"
-            chosen = ", ".join(_as_text(column, kind) for column, kind in columns.items())
-            warehouse.execute(
-                f"copy (select {chosen} from landing.{name}) to '{file}' (format csv, header false, nullstr '\\N', force_quote *)"
-            )
-            declared = ", ".join(f'"{column}" {_SPELLED.get(kind, kind)}' for column, kind in columns.items())
-            cursor.execute(f"create table if not exists landing.{name} ({declared})")
-            cursor.execute(f"truncate landing.{name}")
-            with file.open(encoding="utf-8") as rows:
-                cursor.copy_expert(f"copy landing.{name} from stdin (format csv, null '\\N')", rows)
-            copied[name] = cursor.rowcount
-            file.unlink()
-    return copied
+    with open_warehouse() as warehouse, connect(url) as server, server.cursor() as cursor:
+        return {
+            name: replace_table(cursor, "landing", name, columns, warehouse, f"landing.{name}") for name, columns in tables.items()
+        }
+
+
+def replace_table(cursor: Any, schema: str, name: str, columns: Mapping[str, str], connection: Any, source: str) -> int:
+    """Replaces the rows of a table on the server, made where it is missing, by those of `source` on a DuckDB connection; their number."""
+    with tempfile.NamedTemporaryFile("w+", suffix=".csv", encoding="utf-8") as rows:
+        chosen = ", ".join(_as_text(column, kind) for column, kind in columns.items())
+        connection.execute(
+            f"copy (select {chosen} from {source}) to '{rows.name}' (format csv, header false, nullstr '\\N', force_quote *)"
+        )
+        declared = ", ".join(f'"{column}" {_SPELLED.get(kind, kind)}' for column, kind in columns.items())
+        cursor.execute(f"create schema if not exists {schema}")
+        cursor.execute(f"create table if not exists {schema}.{name} ({declared})")
+        cursor.execute(f"truncate {schema}.{name}")
+        with open(rows.name, encoding="utf-8") as sent:
+            cursor.copy_expert(f"copy {schema}.{name} from stdin (format csv, null '\\N')", sent)
+        return int(cursor.rowcount)
 
 
 def built_until(url: str) -> list[date]:

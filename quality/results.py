@@ -55,7 +55,7 @@ class GateReport:
 def docs_address() -> str:
     """Where the data docs of this house open: on the web page, which Airflow's pages may link to, and as a file without any service."""
     settings = get_settings()
-    return f"http://{settings.host}:{settings.api_port}/quality/ or {(settings.quality_dir / 'docs' / 'index.html').as_uri()}"
+    return f"http://{settings.browsed_host}:{settings.api_port}/quality/ or {(settings.quality_dir / 'docs' / 'index.html').as_uri()}"
 
 
 def described(rule: RuleResult) -> str:

@@ -22,9 +22,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_repo.contract import CREATED_AT, FEATURES_AT, ITEM_VECTORS
-from feature_repo.published import SCHEMA_FILE, mart_dir
+from feature_repo.published import SCHEMA_FILE, connect, from_clause, mart_dir
 from feature_repo.text import fused
 from feature_repo.text.known import TextVersion, cut_offs, histories, known_texts, newest_known, text_versions
+from quality import postgres
+from settings import get_settings
 
 SCHEMA = pa.schema(
     [
@@ -98,7 +100,16 @@ def update(start: date, end: date) -> TextReport:
                 at = known_at or version.known_at
                 days[at.date()].append((version.item_id, at, vector.tolist() if version.words else None, name))
     rows = _write(days, start)
+    if url := get_settings().warehouse_url:
+        _send(url)
     return TextReport(start, end, rows, len(days), fits)
+
+
+def _send(url: str) -> None:
+    """The view as it is published now, beside the marts on the server, where Feast's own offline store reads."""
+    columns = {column.name: column.data_type for column in ITEM_VECTORS.columns}
+    with connect() as published, postgres.connect(url) as server, server.cursor() as cursor:
+        postgres.replace_table(cursor, "marts", ITEM_VECTORS.name, columns, published, from_clause(ITEM_VECTORS.name))
 
 
 def _model(versions: list[TextVersion], cut: datetime) -> fused.FusedModel:

@@ -48,7 +48,7 @@ class AirflowClient:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(f"http://{settings.host}:{settings.airflow_port}", airflow_home.USER, airflow_home.password())
+        return cls(settings.airflow_url, airflow_home.USER, airflow_home.password())
 
     def __enter__(self) -> Self:
         return self

@@ -22,7 +22,7 @@ class ApiClient:
     """One connection to the API of the house."""
 
     def __init__(self, settings: Settings) -> None:
-        self.url = f"http://{settings.host}:{settings.api_port}"
+        self.url = settings.api_url
         key = keys.house_key(settings)
         self._http = httpx.Client(base_url=self.url, timeout=60, headers={"Authorization": f"Bearer {key}"} if key else {})
 

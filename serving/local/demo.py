@@ -99,6 +99,6 @@ def _tell(result: dict[str, Any], settings: Settings, console: Console) -> None:
     console.print()
     for what, reason in result["skipped"].items():
         console.print(f"skipped  {what}: {reason}", markup=False, highlight=False, soft_wrap=True)
-    pages = {"web page": f"http://{settings.host}:{settings.api_port}", "gates": docs_address()}
+    pages = {"web page": f"http://{settings.browsed_host}:{settings.api_port}", "gates": docs_address()}
     console.print("  ".join(f"{name}: {page}" for name, page in pages.items()), highlight=False, soft_wrap=True)
     console.print(f"{result['seconds']:.0f} s, peak memory {result['peak_memory_mb'] / 1024:.1f} GB", highlight=False)

@@ -128,7 +128,7 @@ def _bring_up(members: list[Service], settings: Settings, say: Say) -> None:
             time.sleep(0.3)
     if members[0].group == "airflow":
         with AirflowClient.of(settings) as airflow:
-            for name, slots in airflow_home.POOLS.items():
+            for name, slots in airflow_home.pools().items():
                 airflow.keep_pool(name, slots)
     say(f"{members[0].title} answers after {time.monotonic() - begin:.0f} s")
 

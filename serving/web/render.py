@@ -48,8 +48,8 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
 def _tools() -> dict[str, str]:
     settings = get_settings()
     return {
-        "Airflow": f"http://{settings.host}:{settings.airflow_port}",
-        "MLflow": f"http://{settings.host}:{settings.mlflow_port}",
+        "Airflow": f"http://{settings.browsed_host}:{settings.airflow_port}",
+        "MLflow": f"http://{settings.browsed_host}:{settings.mlflow_port}",
         "Feast": "/feast/",
         "Data docs": "/quality/docs/",
         "dbt docs": "/dbt/",
