@@ -11,7 +11,7 @@ import typer
 from quality.commands import quality, quarantine
 from serving.campaign_commands import campaign
 from serving.key_commands import keys
-from serving.local.commands import demo, doctor, down, ingest, load, run, sources, status, up
+from serving.local.commands import demo, doctor, down, ingest, load, prepare, run, service, sources, status, up
 from serving.local.questions import changes, offers, parity, recommend, show
 from serving.release_commands import release
 from serving.segment_commands import segments
@@ -29,7 +29,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (demo, up, down, status, doctor, sources, ingest, load, run, show, recommend, offers, changes, parity, synthesize):
+for command in (
+    demo,
+    up,
+    prepare,
+    service,
+    down,
+    status,
+    doctor,
+    sources,
+    ingest,
+    load,
+    run,
+    show,
+    recommend,
+    offers,
+    changes,
+    parity,
+    synthesize,
+):
     app.command()(command)
 for name, group in {
     "evaluate": evaluate,

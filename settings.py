@@ -1,8 +1,8 @@
 """Every setting of Portrait, read from the environment (`PORTRAIT_*`, or a `.env` file): the bottom of the house.
 
-A *house* is one shop's whole state in one folder (`home`): landing files, warehouse, features, models, reports, logs. Nothing outside
-it is written. `portrait up` points the link `var/current` at the house in use, so that later commands find the same one. A house whose state lies on
-servers says where in its `house.env`, which `portrait up` writes once; the environment wins over it, and it over `.env`.
+A *house* is one shop's whole state in one folder (`home`): landing files, warehouse, features, models, reports, logs. Nothing outside it
+is written. `portrait up` points the link `var/current` at the house in use, so that later commands find the same one. A house whose state
+lies on servers says where in its `house.env`, which `portrait up` writes once; the environment wins over it, and it over `.env`.
 """
 
 from functools import cache
@@ -60,7 +60,10 @@ class Settings(BaseSettings):
     registry_url: str = Field("", description="SQLAlchemy URL of Feast's registry; empty: a SQLite file of the house")
     broker_url: str = Field("", description="redis://:password@host:port/1 of Celery; empty: Airflow's LocalExecutor, without workers")
     default_workers: int = Field(1, ge=1, description="Celery workers of the queue `default`, three tasks at a time each")
-    gpu_workers: int = Field(1, ge=1, description="Celery workers of the queue `gpu`, one task at a time each; as many trainings run at once")
+    gpu_workers: int = Field(
+        1, ge=1, description="Celery workers of the queue `gpu`, one task at a time each; as many trainings run at once"
+    )
+    admin_password: str = Field("", description="of Airflow's login `admin`; empty: generated once, and told by `portrait up`")
     login: Literal["simple", "fab"] = Field("simple", description="who may enter Airflow: one generated admin, or users with roles")
     online_store: Literal["sqlite", "redis"] = Field("sqlite", description="where online features live: a file of the house, or Redis")
     redis: str = Field("127.0.0.1:6379,db=0", description="Redis as Feast writes it: host:port, then options such as db=0,password=...")

@@ -7,6 +7,7 @@ rows are wrong rather than quiet. Where there is one, the online stores enforce 
 """
 
 from datetime import timedelta
+from typing import Any
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSource
 from feast.data_format import ParquetFormat
@@ -35,7 +36,7 @@ FEAST_TYPES: dict[Kind, FeastType] = {
 
 def _source(mart: Mart) -> DataSource:
     """Where Feast's own offline store reads: the warehouse where it is a server, else the published files."""
-    times = {"name": f"{mart.name}_source", "timestamp_field": FEATURES_AT, "created_timestamp_column": CREATED_AT}
+    times: dict[str, Any] = {"name": f"{mart.name}_source", "timestamp_field": FEATURES_AT, "created_timestamp_column": CREATED_AT}
     if not get_settings().warehouse_url:
         return FileSource(path=str(mart_dir(mart.name)), file_format=ParquetFormat(), **times)
     from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource

@@ -71,9 +71,7 @@ def copy_landing(url: str) -> dict[str, int]:
     """
     tables = {name: landing_columns(table) for name, table in LANDING.items()} | {"_loads": _LOADS}
     with open_warehouse() as warehouse, connect(url) as server, server.cursor() as cursor:
-        return {
-            name: replace_table(cursor, "landing", name, columns, warehouse, f"landing.{name}") for name, columns in tables.items()
-        }
+        return {name: replace_table(cursor, "landing", name, columns, warehouse, f"landing.{name}") for name, columns in tables.items()}
 
 
 def replace_table(cursor: Any, schema: str, name: str, columns: Mapping[str, str], connection: Any, source: str) -> int:
@@ -87,7 +85,7 @@ def replace_table(cursor: Any, schema: str, name: str, columns: Mapping[str, str
         cursor.execute(f"create schema if not exists {schema}")
         cursor.execute(f"create table if not exists {schema}.{name} ({declared})")
         cursor.execute(f"truncate {schema}.{name}")
-        with open(rows.name, encoding="utf-8") as sent:
+        with Path(rows.name).open(encoding="utf-8") as sent:
             cursor.copy_expert(f"copy {schema}.{name} from stdin (format csv, null '\\N')", sent)
         return int(cursor.rowcount)
 

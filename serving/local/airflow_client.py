@@ -1,6 +1,5 @@
 """A small client of Airflow's REST API v2: what a person does in the UI, and what one sees there."""
 
-import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +12,6 @@ from serving.local.errors import AirflowRefused
 from settings import Settings
 
 FINAL = frozenset({"success", "failed"})
-POOL_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -99,27 +97,6 @@ class AirflowClient:
         """Where a person sees this task run in the UI."""
         mapped = f"/mapped/{task.index}" if task.index >= 0 else ""
         return f"{self.url}/dags/{run.dag_id}/runs/{quote(run.run_id)}/tasks/{task.task_id}{mapped}"
-
-    def keep_pool(self, name: str, slots: int) -> None:
-        """Make sure that the pool exists with this many slots.
-
-        Asked again where Airflow answers 500: its SQLite does so for a moment while its own processes start and write.
-        """
-        for left in reversed(range(POOL_TRIES)):
-            try:
-                self._keep_pool(name, slots)
-                return
-            except AirflowRefused as error:
-                if error.status != 500 or not left:
-                    raise
-                time.sleep(1)
-
-    def _keep_pool(self, name: str, slots: int) -> None:
-        known = {pool["name"]: pool["slots"] for pool in self._ask("GET", "/pools")["pools"]}
-        if name not in known:
-            self._ask("POST", "/pools", json={"name": name, "slots": slots})
-        elif known[name] != slots:
-            self._ask("PATCH", f"/pools/{name}", json={"pool": name, "slots": slots})
 
     def dags(self) -> dict[str, bool]:
         """Every DAG that Airflow has parsed, and whether it is paused."""

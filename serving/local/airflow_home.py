@@ -11,12 +11,15 @@ import os
 import secrets
 from pathlib import Path
 
+from serving.keys import write_private
 from settings import ROOT, Settings, get_settings
 
 USER = "admin"
 SECRETS = ("fernet_key", "api_secret_key", "jwt_secret")
 #: Tasks at once of a LocalExecutor (that of 3.3.2 can deadlock when it dispatches in bursts, so this stays small), or of a Celery worker.
 PARALLELISM = 3
+#: After this Redis hands a task that is not done to another worker.
+LONGEST_TASK_SECONDS = 86_400
 #: Seconds without a heartbeat after which a task that a killed worker left behind is tried again.
 LOST_TASK_SECONDS = 60
 AUTH_MANAGERS = {
@@ -38,10 +41,10 @@ def pools() -> dict[str, int]:
 def make_secrets() -> None:
     """Generates this house's password and secrets, where it has none yet: when it comes up, and never for a question."""
     if not _passwords().exists():
-        _write_private(_passwords(), json.dumps({USER: secrets.token_urlsafe(12)}))
+        write_private(_passwords(), json.dumps({USER: get_settings().admin_password or secrets.token_urlsafe(12)}))
     for name in SECRETS:
         if not (folder() / "secrets" / name).exists():  # 32 random bytes in URL-safe base64, the form of a Fernet key
-            _write_private(folder() / "secrets" / name, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+            write_private(folder() / "secrets" / name, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
 
 
 def password() -> str:
@@ -69,7 +72,7 @@ def environment() -> dict[str, str]:
             "fernet_key": _secret("fernet_key"),
             "execution_api_server_url": f"{settings.airflow_url}/execution/",
         },
-        "database": {"sql_alchemy_conn": settings.airflow_database},
+        "database": _database(settings),
         "api": {
             "host": settings.host,
             "port": settings.airflow_port,
@@ -102,6 +105,13 @@ def environment() -> dict[str, str]:
     }
 
 
+def _database(settings: Settings) -> dict[str, object]:
+    """On Postgres the API server asks by psycopg 3, which speaks both ways; Airflow's own guess would be asyncpg."""
+    url = settings.airflow_database
+    is_postgres = url.startswith("postgresql")
+    return {"sql_alchemy_conn": url, **({"sql_alchemy_conn_async": "postgresql+psycopg:" + url.split(":", 1)[1]} if is_postgres else {})}
+
+
 def _celery(settings: Settings) -> dict[str, dict[str, object]]:
     """Tasks wait in Redis and their results in Airflow's database; a worker takes no task that it cannot start at once."""
     return {
@@ -109,8 +119,8 @@ def _celery(settings: Settings) -> dict[str, dict[str, object]]:
             "broker_url": settings.broker_url,
             "result_backend": f"db+{settings.airflow_database}",
             "worker_prefetch_multiplier": 1,
-            "worker_enable_remote_control": True,
-        }
+        },
+        "celery_broker_transport_options": {"visibility_timeout": LONGEST_TASK_SECONDS},
     }
 
 
@@ -121,9 +131,3 @@ def _passwords() -> Path:
 def _secret(name: str) -> str:
     file = folder() / "secrets" / name
     return file.read_text() if file.exists() else ""
-
-
-def _write_private(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.touch(mode=0o600)
-    file.write_text(text)

@@ -50,6 +50,27 @@ def up(as_json: AsJson = False) -> None:
     show.answer(house.status(settings), show.services, as_json)
 
 
+def prepare() -> None:
+    """Make what the services of a house need, and start none: migrations, secrets, registry, server files."""
+    from serving.local import house
+
+    house.prepare(house.choose())
+
+
+def service(name: Annotated[str, typer.Argument(metavar="NAME", help="As `portrait status --json` names it.")]) -> None:
+    """Become one service of a prepared house, in the foreground: what a container runs."""
+    import os
+
+    from serving.local import house
+    from serving.local.services import services
+
+    known = {one.name: one for one in services(house.choose())}
+    if name not in known:
+        raise typer.BadParameter(f"A service must be one of {sorted(known)}. Received {name!r}.")
+    chosen = known[name]
+    os.execvpe(chosen.arguments[0], chosen.arguments, {**os.environ, **chosen.environment})
+
+
 def down(as_json: AsJson = False) -> None:
     """Stop the services of the house."""
     from serving.local import house, show

@@ -29,6 +29,7 @@ def demo(choices: dict[str, Any], console: Console) -> dict[str, Any]:
     settings = house.choose(choices["source"])
     console.print(f"House {settings.home}", highlight=False, soft_wrap=True)
     with MemoryWatch(settings.home) as memory, house.rise(lambda line: console.print(f"  {line}", highlight=False)) as rising:
+        settings = rising.settings
         rising.wait_for("airflow")
         rising.wait_for("feast")  # its registry is applied: the features DAG will not race it
         console.print(f"Airflow: user {airflow_home.USER}, password {airflow_home.password()}", highlight=False, markup=False)

@@ -15,10 +15,9 @@ from types import TracebackType
 from typing import Self
 
 from serving import keys
-from serving.local import airflow_home, preflight, processes
-from serving.local.airflow_client import AirflowClient
+from serving.local import airflow_home, preflight, processes, servers
 from serving.local.errors import NotHealthy
-from serving.local.services import Service, services
+from serving.local.services import SERVERS, Service, services
 from serving.publish import adopt, write_server_config
 from serving.release_config import write_config
 from settings import CURRENT_HOUSE, ROOT, Settings, get_settings
@@ -31,22 +30,26 @@ def choose(source: str | None = None) -> Settings:
     """The settings of the house to use: `PORTRAIT_HOME` where it is set, else `var/<source>`, else the house in use."""
     settings = get_settings()
     if source and "home" not in settings.model_fields_set:
-        os.environ["PORTRAIT_HOME"] = str(ROOT / "var" / source)
+        name = source if settings.profile == "embedded" else f"{source}-{settings.profile}"
+        os.environ["PORTRAIT_HOME"] = str(ROOT / "var" / name)
         get_settings.cache_clear()
         settings = get_settings()
     return settings
 
 
 class Rising:
-    """Services on their way up, Airflow first and two groups at a time; leaving the block waits for all.
+    """Services on their way up, Airflow first and two groups at a time, after the servers that all need; leaving the block waits for all.
 
     `wait_for("airflow")` returns once that group answers. Both raise NotHealthy, with the log's tail, for a service that ended or did not
     answer in time.
     """
 
     def __init__(self, settings: Settings, say: Say) -> None:
+        self.settings = settings
         self._pool = ThreadPoolExecutor(2)
         groups = {name: list(members) for name, members in groupby(services(settings), key=lambda service: service.group)}
+        if first := groups.pop(SERVERS, None):
+            _bring_up(first, settings, say)
         self._futures = {name: self._pool.submit(_bring_up, members, settings, say) for name, members in groups.items()}
 
     def __enter__(self) -> Self:
@@ -74,7 +77,14 @@ def rise(say: Say) -> Rising:
     settings = get_settings()
     if settings.home.parent == CURRENT_HOUSE.parent:
         _move_in(settings)
+    settings = servers.settle(settings)
     preflight.check(settings)
+    furnish(settings)
+    return Rising(settings, say)
+
+
+def furnish(settings: Settings) -> None:
+    """The folders, secrets and server files that the services of a house find there."""
     airflow_home.make_secrets()
     keys.make_secrets(settings)
     for folder in (settings.home / "mlflow", settings.feast_dir, settings.models_dir, settings.logs_dir):
@@ -82,18 +92,30 @@ def rise(say: Say) -> Rising:
     write_config(settings)
     write_server_config(settings.home)
     adopt(settings.models_dir, settings.signing_key)
-    return Rising(settings, say)
+
+
+def prepare(settings: Settings) -> None:
+    """What comes before the services of a house that others start, one container each: `furnish`, and every service's own preparation."""
+    furnish(settings)
+    for service in services(settings):
+        if service.prepare:
+            _prepare(service, settings.home)
 
 
 def up(say: Say) -> Settings:
     """`rise`, and wait until all services answer."""
-    with rise(say):
-        return get_settings()
+    with rise(say) as rising:
+        return rising.settings
 
 
 def down(settings: Settings) -> list[str]:
-    """Stop what runs of this house; returns the names."""
-    return processes.stop(processes.started(settings.home), settings.home)
+    """Stop what runs of this house, the servers that the others need last; returns the names."""
+    last = [service.name for service in services(settings) if service.group == SERVERS]
+    running = processes.started(settings.home)
+    return [
+        *processes.stop([name for name in running if name not in last], settings.home),
+        *processes.stop([name for name in running if name in last], settings.home),
+    ]
 
 
 def status(settings: Settings) -> list[dict[str, str | int | None]]:
@@ -126,10 +148,6 @@ def _bring_up(members: list[Service], settings: Settings, say: Say) -> None:
             if time.monotonic() - begin > PATIENCE_SECONDS:
                 raise NotHealthy(f"{service.title} did not answer within {PATIENCE_SECONDS} s. {_log(service.name, home)}")
             time.sleep(0.3)
-    if members[0].group == "airflow":
-        with AirflowClient.of(settings) as airflow:
-            for name, slots in airflow_home.pools().items():
-                airflow.keep_pool(name, slots)
     say(f"{members[0].title} answers after {time.monotonic() - begin:.0f} s")
 
 

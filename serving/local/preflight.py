@@ -6,7 +6,7 @@ import sys
 
 import psutil
 
-from serving.local import processes
+from serving.local import processes, servers
 from serving.local.errors import NotStartable
 from serving.local.services import services
 from settings import Settings
@@ -17,7 +17,7 @@ FREE_GB = 2
 
 def check(settings: Settings) -> None:
     """Raises NotStartable with one line per problem."""
-    problems = [*_python(), *_disk(settings), *_ports(settings)]
+    problems = [*_python(), *_disk(settings), *(servers.missing(settings) if settings.profile == "services" else []), *_ports(settings)]
     if problems:
         raise NotStartable("\n".join(problems))
 

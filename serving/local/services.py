@@ -11,10 +11,11 @@ from pathlib import Path
 
 from feature_repo.store import environment as feast_environment
 from serving import manifest
-from serving.local import airflow_home
+from serving.local import airflow_home, servers
 from settings import ROOT, Settings
 
 BIN = Path(sys.executable).parent
+SERVERS = "servers"
 
 
 @dataclass(frozen=True)
@@ -33,45 +34,19 @@ class Service:
 
 
 def services(settings: Settings) -> list[Service]:
-    """Every service of the house, those of a group in the order in which they start."""
+    """Every service of the house, those of a group in the order in which they start; the group `servers` before all others."""
     host, python, house = settings.host, sys.executable, _house(settings)
-    airflow = {**house, **airflow_home.environment()}
-    airflow_url = f"http://{host}:{settings.airflow_port}"
-    command = str(BIN / "airflow")
-
-    def airflow_part(part: str) -> Callable[[], bool]:
-        return lambda: _json(f"{airflow_url}/api/v2/monitor/health").get(part, {}).get("status") == "healthy"
-
     return [
-        Service(
-            "airflow-api",
-            "Airflow",
-            "airflow",
-            (command, "api-server"),
-            airflow,
-            airflow_url,
-            airflow_part("metadatabase"),
-            {"PORTRAIT_AIRFLOW_PORT": settings.airflow_port},
-            (command, "db", "migrate"),
-        ),
-        Service(
-            "airflow-scheduler",
-            "Airflow scheduler",
-            "airflow",
-            (command, "scheduler", "--skip-serve-logs"),
-            airflow,
-            "",
-            airflow_part("scheduler"),
-        ),
-        Service("airflow-dags", "Airflow DAG processor", "airflow", (command, "dag-processor"), airflow, "", airflow_part("dag_processor")),
+        *(_servers(settings) if settings.profile == "services" else ()),
+        *_airflow(settings),
         Service(
             "feast",
             "Feast feature server",
             "feast",
             (str(BIN / "feast"), "-c", str(ROOT / "feature_repo"), "serve", "-h", host, "-p", str(settings.feast_port), "--no-access-log"),
             {**feast_environment(), **house},
-            f"http://{host}:{settings.feast_port}",
-            lambda: _status(f"http://{host}:{settings.feast_port}/health") == 200,
+            f"http://{settings.browsed_host}:{settings.feast_port}",
+            lambda: _status(f"{settings.feast_url}/health") == 200,
             {"PORTRAIT_FEAST_PORT": settings.feast_port},
             (python, "-c", "from feature_repo.store import apply; apply()"),
         ),
@@ -95,8 +70,10 @@ def services(settings: Settings) -> list[Service]:
                 f"--verification_key_file={manifest.public_of(settings.signing_key)}",
             ),
             house,
-            f"grpc://{host}:{settings.model_server_port} and http://{host}:{settings.model_server_rest_port}",
-            lambda: _listens(host, settings.model_server_port) and _listens(host, settings.model_server_rest_port),
+            f"grpc://{settings.browsed_host}:{settings.model_server_port} and http://{settings.browsed_host}:{settings.model_server_rest_port}",
+            lambda: all(
+                _listens(settings.model_server_host or host, port) for port in (settings.model_server_port, settings.model_server_rest_port)
+            ),
             {
                 "PORTRAIT_MODEL_SERVER_PORT": settings.model_server_port,
                 "PORTRAIT_MODEL_SERVER_REST_PORT": settings.model_server_rest_port,
@@ -108,8 +85,8 @@ def services(settings: Settings) -> list[Service]:
             "api",
             (python, "-m", "uvicorn", "serving.api:app", "--host", host, "--port", str(settings.api_port), "--no-access-log"),
             {**feast_environment(), **house},
-            f"http://{host}:{settings.api_port}",
-            lambda: _status(f"http://{host}:{settings.api_port}/healthz") == 200,
+            f"http://{settings.browsed_host}:{settings.api_port}",
+            lambda: _status(f"{settings.api_url}/healthz") == 200,
             {"PORTRAIT_API_PORT": settings.api_port},
         ),
         Service(
@@ -131,10 +108,81 @@ def services(settings: Settings) -> list[Service]:
                 str(settings.home / "mlflow" / "artifacts"),
             ),
             house,
-            f"http://{host}:{settings.mlflow_port}",
-            lambda: _status(f"http://{host}:{settings.mlflow_port}/health") == 200,
+            f"http://{settings.browsed_host}:{settings.mlflow_port}",
+            lambda: _status(f"{settings.mlflow_url}/health") == 200,
             {"PORTRAIT_MLFLOW_PORT": settings.mlflow_port},
         ),
+    ]
+
+
+def _servers(settings: Settings) -> list[Service]:
+    """Postgres and Redis. They are told nothing of the house."""
+    return [
+        Service(
+            "postgres",
+            "Postgres",
+            SERVERS,
+            servers.postgres_command(settings),
+            {},
+            f"postgresql://{settings.host}:{settings.postgres_port}",
+            lambda: _postgres_answers(settings.warehouse_url),
+            {"PORTRAIT_POSTGRES_PORT": settings.postgres_port},
+            (sys.executable, "-m", "serving.local.servers"),
+        ),
+        Service(
+            "redis",
+            "Redis",
+            SERVERS,
+            servers.redis_command(settings),
+            {},
+            f"redis://{settings.host}:{settings.redis_port}",
+            lambda: _redis_answers(settings.broker_url),
+            {"PORTRAIT_REDIS_PORT": settings.redis_port},
+        ),
+    ]
+
+
+def _airflow(settings: Settings) -> list[Service]:
+    """API server, scheduler, DAG processor, and with a broker the workers of each queue."""
+    environment = {**_house(settings), **airflow_home.environment()}
+    command = str(BIN / "airflow")
+
+    def part(name: str) -> Callable[[], bool]:
+        return lambda: _json(f"{settings.airflow_url}/api/v2/monitor/health").get(name, {}).get("status") == "healthy"
+
+    def service(name: str, title: str, arguments: tuple[str, ...], answers: Callable[[], bool]) -> Service:
+        return Service(name, title, "airflow", (command, *arguments), environment, "", answers)
+
+    def worker(queue: str, number: int, tasks: int) -> Service:
+        name = f"worker-{queue}-{number}"
+        arguments = ("celery", "worker", "--queues", queue, "--concurrency", str(tasks), "--celery-hostname", f"{name}@portrait")
+        quiet = ("--skip-serve-logs", "--without-gossip", "--without-mingle")
+        return service(name, f"worker {number} of queue {queue}", arguments + quiet, lambda: _worker_answers(settings, f"{name}@portrait"))
+
+    workers = [
+        *(worker("default", number, airflow_home.PARALLELISM) for number in range(1, settings.default_workers + 1)),
+        *(worker("gpu", number, 1) for number in range(1, settings.gpu_workers + 1)),
+    ]
+    return [
+        Service(
+            "airflow-api",
+            "Airflow",
+            "airflow",
+            (command, "api-server"),
+            environment,
+            f"http://{settings.browsed_host}:{settings.airflow_port}",
+            part("metadatabase"),
+            {"PORTRAIT_AIRFLOW_PORT": settings.airflow_port},
+            (sys.executable, "-m", "serving.local.airflow_prepare"),
+        ),
+        service("airflow-scheduler", "Airflow scheduler", ("scheduler", "--skip-serve-logs"), part("scheduler")),
+        service("airflow-dags", "Airflow DAG processor", ("dag-processor",), part("dag_processor")),
+        *(
+            [service("airflow-triggerer", "Airflow triggerer", ("triggerer", "--skip-serve-logs"), part("triggerer"))]
+            if settings.profile == "compose"
+            else []
+        ),
+        *(workers if settings.broker_url else []),
     ]
 
 
@@ -181,6 +229,40 @@ def _json(url: str) -> dict:
             return json.load(answer)
     except (OSError, ValueError):
         return {}
+
+
+def _postgres_answers(url: str) -> bool:
+    from psycopg2 import OperationalError
+
+    from quality.postgres import connect
+
+    try:
+        connect(url).close()
+    except OperationalError:
+        return False
+    return True
+
+
+def _redis_answers(url: str) -> bool:
+    from redis import Redis, RedisError
+
+    try:
+        with Redis.from_url(url, socket_timeout=2) as redis:
+            return bool(redis.ping())
+    except RedisError:
+        return False
+
+
+def _worker_answers(settings: Settings, name: str) -> bool:
+    """Asked by the broker, as `celery inspect ping` does."""
+    from celery import Celery
+    from kombu.exceptions import OperationalError
+
+    with Celery(broker=settings.broker_url) as asking:
+        try:
+            return bool(asking.control.ping([name], timeout=1))
+        except OperationalError:
+            return False
 
 
 def _listens(host: str, port: int) -> bool:
