@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo up down status doctor format lint types layers sql test test-fast check requirements clean
+.PHONY: help setup demo up down status doctor backup restore format lint types layers sql test test-fast check requirements clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -28,6 +28,10 @@ status: setup ## what runs, and where
 	@$(BIN)/portrait status
 doctor: setup ## what is wrong, before you find out
 	@$(BIN)/portrait doctor
+backup: setup ## everything stateful into one folder: TO=folder
+	@$(BIN)/portrait backup $(or $(TO),$(error name a folder that does not exist yet: make backup TO=folder))
+restore: setup ## a house from a backup: FROM=folder, into PORTRAIT_HOME or HOUSE=folder
+	@$(BIN)/portrait restore $(or $(FROM),$(error name a backup: make restore FROM=folder)) $(if $(HOUSE),--home $(HOUSE))
 
 format: setup ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

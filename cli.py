@@ -11,6 +11,7 @@ import typer
 from quality.commands import quality, quarantine
 from serving.campaign_commands import campaign
 from serving.key_commands import keys
+from serving.local.backup_commands import backup, restore
 from serving.local.commands import demo, doctor, down, ingest, load, prepare, run, service, sources, status, up
 from serving.local.questions import changes, offers, parity, recommend, show
 from serving.release_commands import release
@@ -46,6 +47,8 @@ for command in (
     offers,
     changes,
     parity,
+    backup,
+    restore,
     synthesize,
 ):
     app.command()(command)

@@ -164,6 +164,11 @@ class Settings(BaseSettings):
         return self.home / "house.env"
 
     @property
+    def restoring_file(self) -> Path:
+        """Stands while `portrait restore` fills this house, and names the backup; a house that has one is not whole."""
+        return self.home / ".restoring"
+
+    @property
     def model_server_target(self) -> str:
         return f"{self.model_server_host or self.host}:{self.model_server_port}"
 

@@ -5,7 +5,9 @@ LocalError
 ├── NotHealthy        a service was started and does not answer
 ├── AirflowRefused    Airflow does not answer, or refuses a request
 ├── UnknownDag        no DAG of that name
-└── RunFailed         a DAG run did not succeed, or a service did not answer at the end
+├── RunFailed         a DAG run did not succeed, or a service did not answer at the end
+├── BackupFailed      no backup was made; the house is as it was
+└── RestoreRefused    a backup is not whole, or there is no place for it: nothing was touched
 """
 
 
@@ -45,3 +47,11 @@ class UnknownDag(LocalError):
 
 class RunFailed(LocalError):
     """A DAG run did not succeed, or a service did not answer."""
+
+
+class BackupFailed(LocalError):
+    """No backup was made; the house is as it was."""
+
+
+class RestoreRefused(LocalError):
+    """Nothing was touched."""

@@ -7,8 +7,9 @@ that link alone.
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -106,6 +107,20 @@ def up(say: Say) -> Settings:
     """`rise`, and wait until all services answer."""
     with rise(say) as rising:
         return rising.settings
+
+
+@contextmanager
+def servers_up(settings: Settings, say: Say) -> Iterator[None]:
+    """Within the block the house's own Postgres and Redis answer; those that did not run before are stopped after it."""
+    members = [service for service in services(settings) if service.group == SERVERS]
+    idle = [service.name for service in members if processes.find(service.name, settings.home) is None]
+    settings.logs_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        if members:
+            _bring_up(members, settings, say)
+        yield
+    finally:
+        processes.stop(idle, settings.home)
 
 
 def down(settings: Settings) -> list[str]:
