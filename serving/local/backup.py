@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from quality.errors import NothingDelivered
 from serving.local import backup_manifest, backup_servers, house
 from serving.local.backup_files import Copy, moment
@@ -52,6 +54,16 @@ def backup(settings: Settings, folder: Path, say: Say, *, patience_s: float = 60
     began = time.monotonic()
     folder = folder.expanduser().absolute()
     _check(settings, folder)
+    try:
+        with FileLock(settings.home / ".backup.lock", timeout=0):
+            manifest = _write(settings, folder, say, patience_s, is_with_logs)
+    except Timeout:
+        raise BackupFailed(f"One backup of a house is made at a time. One of {settings.home} is under way. Wait until it ends.") from None
+    return BackupReport(str(folder), settings.profile, len(manifest.files), manifest.bytes, time.monotonic() - began)
+
+
+def _write(settings: Settings, folder: Path, say: Say, patience_s: float, is_with_logs: bool) -> Manifest:
+    """The folder, under another name until it is whole."""
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True, mode=0o700)
@@ -66,7 +78,7 @@ def backup(settings: Settings, folder: Path, say: Say, *, patience_s: float = 60
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return BackupReport(str(folder), settings.profile, len(manifest.files), manifest.bytes, time.monotonic() - began)
+    return manifest
 
 
 def _copy(settings: Settings, into: Path, manifest: Manifest, patience_s: float, is_with_logs: bool) -> None:

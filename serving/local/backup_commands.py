@@ -31,6 +31,7 @@ def backup(
 def restore(
     backup: Annotated[Path, typer.Argument(metavar="BACKUP", help="What `portrait backup` wrote.")],
     home: Annotated[Path | None, typer.Option(help="The house to make, an empty folder; where absent, the house of the settings.")] = None,
+    profile: Annotated[str | None, typer.Option(help="`services`, to make a house with servers from one of files.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a house from a backup, checked whole before anything is touched; it is left stopped."""
@@ -38,4 +39,4 @@ def restore(
     from serving.local.restore import restore as make
 
     console = show.console(as_json)
-    print_report(make(backup, home, lambda line: console.print(line, highlight=False)), as_json)
+    print_report(make(backup, home, lambda line: console.print(line, highlight=False), profile), as_json)

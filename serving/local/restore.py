@@ -3,6 +3,9 @@
 The restored house has the backup's profile, its own ports and new passwords of its servers. It is left stopped: `portrait up` writes its
 server files, brings databases of an older version up to date and registers its features. Until it is whole it says so, in
 `settings.restoring_file`; the same command then begins again.
+
+A backup of files can become a house with servers: its files stay, its SQLite databases give way to empty ones on the servers, and the
+online store is made from the published marts.
 """
 
 import os
@@ -19,6 +22,9 @@ from serving.local.errors import NotStartable, RestoreRefused
 from serving.local.relocate import reset_tasks, say_new_home
 from serving.local.services import SERVERS, services
 from settings import Settings, get_settings
+
+#: Of the profile `embedded`; on servers they begin anew.
+SQLITE = {f"{HOUSE}/{file}" for file in ("airflow/airflow.db", "mlflow/mlflow.db", "feast/registry.db", "feast/online.db")}
 
 Say = Callable[[str], None]
 
@@ -40,8 +46,8 @@ class RestoreReport:
         )
 
 
-def restore(backup: Path, home: Path | None, say: Say) -> RestoreReport:
-    """Makes the house of a backup again, in `home` or else in the house that the settings name.
+def restore(backup: Path, home: Path | None, say: Say, profile: str | None = None) -> RestoreReport:
+    """Makes the house of a backup again, in `home` or else in the house that the settings name; `profile` is the backup's where absent.
 
     Raises:
         RestoreRefused: the backup is not whole, or the folder not empty; nothing was touched.
@@ -50,7 +56,9 @@ def restore(backup: Path, home: Path | None, say: Say) -> RestoreReport:
     began = time.monotonic()
     backup = backup.expanduser().absolute()
     manifest = backup_manifest.read(backup)
-    settings = _target(manifest, home)
+    if (profile := profile or manifest.profile) != manifest.profile:
+        _change_to(profile, manifest)
+    settings = _target(profile, home)
     _check(settings, manifest)
     say(f"checking {len(manifest.files)} files, {manifest.bytes / 1e6:.1f} MB")
     backup_manifest.verify(backup, manifest)
@@ -65,15 +73,35 @@ def restore(backup: Path, home: Path | None, say: Say) -> RestoreReport:
             backup_servers.load_online(settings, backup / ONLINE)
         say_new_home(settings, manifest.home)
         reset_tasks(settings)
+        if profile != manifest.profile:
+            _rebuild_online()
     os.sync()
     settings.restoring_file.unlink()
     return RestoreReport(str(settings.home), settings.profile, len(manifest.files), manifest.bytes, time.monotonic() - began)
 
 
-def _target(manifest: Manifest, home: Path | None) -> Settings:
+def _change_to(profile: str, manifest: Manifest) -> None:
+    """Leaves what the backup keeps in SQLite out of its manifest."""
+    if (manifest.profile, profile) != ("embedded", "services"):
+        raise RestoreRefused(
+            f"A backup of the profile {manifest.profile} becomes a house of that profile, and one of the profile embedded also one of the "
+            f"profile services. Received {profile}. Leave --profile away."
+        )
+    manifest.files = [entry for entry in manifest.files if entry.path not in SQLITE]
+
+
+def _rebuild_online() -> None:
+    from feature_repo.materialise import rebuild
+    from feature_repo.published import is_published
+
+    if is_published("user_features"):
+        rebuild()
+
+
+def _target(profile: str, home: Path | None) -> Settings:
     """The settings of the house to make; what this process starts is told the same."""
     os.environ["PORTRAIT_HOME"] = str(home.expanduser().absolute() if home else get_settings().home)
-    os.environ["PORTRAIT_PROFILE"] = manifest.profile
+    os.environ["PORTRAIT_PROFILE"] = profile
     get_settings.cache_clear()
     return get_settings()
 
@@ -97,7 +125,8 @@ def _check(settings: Settings, manifest: Manifest) -> None:
     taken = [f"Port {port} is in use. Set {name} to a free port." for name, port in ports if preflight.is_busy(settings.host, port)]
     if problems := [*servers.missing(settings), *taken]:
         raise NotStartable("\n".join(problems))
-    backup_servers.refuse_older_postgres(manifest.servers["postgres"])
+    if "postgres" in manifest.servers:
+        backup_servers.refuse_older_postgres(manifest.servers["postgres"])
 
 
 def _begin(settings: Settings, backup: Path) -> None:
