@@ -74,7 +74,7 @@ def restore(backup: Path, home: Path | None, say: Say, profile: str | None = Non
         say_new_home(settings, manifest.home)
         reset_tasks(settings)
         if profile != manifest.profile:
-            _rebuild_online()
+            _rebuild_online(say)
     os.sync()
     settings.restoring_file.unlink()
     return RestoreReport(str(settings.home), settings.profile, len(manifest.files), manifest.bytes, time.monotonic() - began)
@@ -90,11 +90,14 @@ def _change_to(profile: str, manifest: Manifest) -> None:
     manifest.files = [entry for entry in manifest.files if entry.path not in SQLITE]
 
 
-def _rebuild_online() -> None:
+def _rebuild_online(say: Say) -> None:
+    from feature_repo.contract import views
     from feature_repo.materialise import rebuild
     from feature_repo.published import is_published
 
-    if is_published("user_features"):
+    if missing := [name for name in views() if not is_published(name)]:
+        say(f"the online store is empty until the next run of `features`: {', '.join(missing)} were never published")
+    else:
         rebuild()
 
 
