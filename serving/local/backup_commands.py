@@ -24,7 +24,9 @@ def backup(
     from serving.local.backup import backup as write
 
     console = show.console(as_json)
-    report = write(house.choose(), to, lambda line: console.print(line, highlight=False), patience_s=wait, is_with_logs=logs)
+    report = write(
+        house.choose(), to, lambda line: console.print(line, highlight=False, soft_wrap=True), patience_s=wait, is_with_logs=logs
+    )
     print_report(report, as_json)
 
 
@@ -39,4 +41,4 @@ def restore(
     from serving.local.restore import restore as make
 
     console = show.console(as_json)
-    print_report(make(backup, home, lambda line: console.print(line, highlight=False), profile), as_json)
+    print_report(make(backup, home, lambda line: console.print(line, highlight=False, soft_wrap=True), profile), as_json)
