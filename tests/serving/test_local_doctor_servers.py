@@ -1,12 +1,9 @@
 """The doctor's lines on servers: what each fault is called, and the same lines asked of a real Postgres, Redis and Celery worker."""
 
 import os
-import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +12,10 @@ from typing import Any
 import pytest
 
 from feature_repo.contract import services as feature_services
-from serving.local import airflow_home, doctor, doctor_servers, doctor_stores, house, servers
+from serving.local import airflow_home, doctor, doctor_servers, doctor_stores
 from serving.local.database import Away, Missing, newest_revision, rows, server_of
-from serving.local.services import SERVERS, services
-from settings import Settings, get_settings
+from settings import get_settings
+from tests.serving.servers_house import live_in, running_servers
 from tests.serving.test_local_production import STRONG, on_servers
 
 GIB = 2**30
@@ -186,38 +183,8 @@ def test_what_production_refuses_is_a_failure_of_the_doctor(house: Path, monkeyp
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[dict[str, str]]:
-    """The environment of a house of the profile `services` whose Postgres and Redis run, and nothing else."""
-    if shutil.which("redis-server") is None or servers._find("postgres") is None:
-        pytest.skip("needs the distribution's Postgres and Redis, which are not on this machine")
-    folder = Path(tempfile.mkdtemp(prefix="portrait-doctor-"))
-    folder.chmod(0o755)  # Postgres' own user passes through
-    taken = [socket.socket() for _ in range(2)]
-    for one in taken:
-        one.bind(("127.0.0.1", 0))
-    ports = [str(one.getsockname()[1]) for one in taken]
-    for one in taken:
-        one.close()
-    given = {"HOME": str(folder / "house"), "PROFILE": "services", "POSTGRES_PORT": ports[0], "REDIS_PORT": ports[1]}
-    environment = {f"PORTRAIT_{name}": value for name, value in given.items()}
-    with pytest.MonkeyPatch.context() as patch:
-        settings = live_in(environment, patch)
-        settings = servers.settle(settings)
-        settings.logs_dir.mkdir()
-        try:
-            house._bring_up([service for service in services(settings) if service.group == SERVERS], settings, print)
-            get_settings.cache_clear()
-            yield environment
-        finally:
-            house.down(settings)
-            shutil.rmtree(folder)
-    get_settings.cache_clear()
-
-
-def live_in(environment: dict[str, str], patch: pytest.MonkeyPatch) -> Settings:
-    for name, value in environment.items():
-        patch.setenv(name, value)
-    get_settings.cache_clear()
-    return get_settings()
+    with running_servers() as environment:
+        yield environment
 
 
 @pytest.mark.slow
