@@ -64,7 +64,7 @@ def _postgres(settings: Settings, silent: str) -> Iterator[Line]:
             continue
         if server not in known:
             known[server] = True
-            yield from _server(server, str(version), clock - (begin + time.time()) / 2)
+            yield from _server(server, str(version), min(clock - begin, 0) or max(clock - time.time(), 0))
         yield Line(f"database {name}", "ok", f"{size / 2**20:.0f} MB")
     folder = settings.home / "postgres"
     if settings.profile == "services" and folder.exists():
@@ -79,7 +79,7 @@ def _server(server: str, version: str, apart: float) -> Iterator[Line]:
         f"Postgres {server}", "ok" if is_new else "fail", version if is_new else f"{version}: {LEAST_POSTGRES} is the least; upgrade it"
     )
     is_near = abs(apart) <= MOST_SECONDS_APART
-    detail = f"{apart:+.1f} s from this machine's"
+    detail = f"{apart:+.1f} s from this machine's" if apart else "right"
     yield Line(f"clock of {server}", "ok" if is_near else "fail", detail if is_near else f"{detail}: let both follow one time server (NTP)")
 
 
@@ -161,7 +161,7 @@ def _info(url: str) -> dict[str, Any]:
 
 def _queues(broker: str) -> dict[str, list[str]]:
     """The queues that each worker takes tasks from."""
-    from celery import Celery
+    from celery.app.base import Celery
     from kombu.exceptions import OperationalError
 
     with Celery(broker=broker) as asking:

@@ -14,7 +14,7 @@ import pytest
 from feature_repo.contract import services as feature_services
 from serving.local import airflow_home, doctor, doctor_servers, doctor_stores
 from serving.local.database import Away, Missing, newest_revision, rows, server_of
-from settings import get_settings
+from settings import ROOT, get_settings
 from tests.serving.servers_house import live_in, running_servers
 from tests.serving.test_local_production import STRONG, on_servers
 
@@ -54,6 +54,7 @@ def test_servers_that_are_well_are_said_to_be(answers: dict[str, Any]) -> None:
     )
     assert lines["Redis 127.0.0.1:6380"][1] == "7.0.15, append-only, evicts nothing"
     assert (lines["queue default"][1], lines["queue gpu"][1]) == ("1 worker", "1 worker")
+    assert lines["clock of 127.0.0.1:5433"][1] == "right"
     assert not any(STRONG in detail for _, detail in lines.values())
 
 
@@ -62,7 +63,7 @@ def test_an_old_postgres_and_a_clock_of_its_own_are_failures(answers: dict[str, 
     lines = said(doctor_servers.examine(get_settings()))
     assert lines["Postgres 127.0.0.1:5433"] == ("fail", "12.3: 13 is the least; upgrade it")
     state, detail = lines["clock of 127.0.0.1:5433"]
-    assert state == "fail" and detail.startswith("-60.0 s from this machine's: let both follow one time server")
+    assert state == "fail" and detail == "-60.0 s from this machine's: let both follow one time server (NTP)"
 
 
 def test_a_missing_database_is_named_with_its_setting(answers: dict[str, Any]) -> None:
@@ -179,6 +180,17 @@ def test_what_production_refuses_is_a_failure_of_the_doctor(house: Path, monkeyp
     on_servers(monkeypatch, "changeme")
     found = [line for line in doctor._secrets(get_settings()) if line.state == "fail"]
     assert len(found) == 6 and all("has 8 characters" in line.detail for line in found)
+
+
+@pytest.mark.slow
+def test_workers_are_asked_by_several_threads_at_once() -> None:
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor; from types import SimpleNamespace as S; from serving.local import services\n"
+        "ask = lambda name: services._worker_answers(S(broker_url='redis://127.0.0.1:1/0'), name)\n"
+        "with ThreadPoolExecutor(6) as pool: print(list(pool.map(ask, ['worker'] * 6)))"
+    )
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert asked.stdout.strip() == str([False] * 6)
 
 
 @pytest.fixture(scope="module")
