@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import sqlite3
 import subprocess
@@ -10,10 +11,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from serving import user_commands
 from serving.local import airflow_home, airflow_users, doctor_stores
 from serving.local.airflow_client import AirflowClient
 from serving.local.airflow_roles import ROLES
@@ -228,26 +232,54 @@ def test_users_are_for_admins_and_nobody_without_a_token_reads_anything(people: 
     assert httpx.post(f"{url}/auth/token", json={"username": "a-admin", "password": "wrong"}, timeout=60).status_code == 401
 
 
+def users(*words: str) -> Any:
+    """What `portrait users ... --json` prints."""
+    done = CliRunner().invoke(user_commands.users, [*words, "--json"], catch_exceptions=False)
+    return json.loads(done.stdout)
+
+
 @pytest.mark.slow
 def test_users_are_added_listed_and_removed(people: People, tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("Wm2_Lx7TtK0vB4nq8Zr-\n")
-    assert airflow_users.add(people.settings, "ann", "viewer", file) == "Wm2_Lx7TtK0vB4nq8Zr-"
+    assert users("add", "ann", "--role", "viewer", "--password-file", str(file)) == {"name": "ann", "role": "viewer"}
     with AirflowClient(people.settings.airflow_url, "ann", "Wm2_Lx7TtK0vB4nq8Zr-") as ann:
         assert len(ann.dags()) == 8
-    listed = {user.name: user for user in airflow_users.all_users(people.settings)}
-    assert (listed["ann"].roles, listed["ann"].is_active) == (("viewer",), True) and listed["ann"].last_login
-    assert listed["admin"].roles == listed["a-admin"].roles == ("admin",)
+    listed = {user["name"]: user for user in users("list")}
+    assert (listed["ann"]["roles"], listed["ann"]["is_active"]) == (["viewer"], True) and listed["ann"]["last_login"]
+    assert listed["admin"]["roles"] == listed["a-admin"]["roles"] == ["admin"]
     with pytest.raises(UserRefused, match=r"A user's name must be new\. Received 'ann', who is there"):
-        airflow_users.add(people.settings, "ann", "marketer")
-    airflow_users.remove(people.settings, "ann")
+        users("add", "ann", "--role", "marketer")
+    assert users("remove", "ann") == {"removed": "ann"}
     with pytest.raises(UnknownUser, match=r"one that `portrait users list` shows\. Received 'ann'"):
-        airflow_users.remove(people.settings, "ann")
+        users("remove", "ann")
     with (
         AirflowClient(people.settings.airflow_url, "ann", "Wm2_Lx7TtK0vB4nq8Zr-") as ann,
         pytest.raises(AirflowRefused, match=r"401"),
     ):
         ann.dags()
+    made = users("add", "dan", "--role", "operator")
+    assert len(made["password"]) == 24
+    with AirflowClient(people.settings.airflow_url, "dan", made["password"]) as dan:
+        assert dan.import_errors() == []
+
+
+@pytest.mark.slow
+def test_somebody_who_logs_in_on_the_page_changes_the_own_password_there(people: People) -> None:
+    made, chosen = airflow_users.add(people.settings, "cleo", "viewer"), "Tk0_vB4nq8Zr-Wm2xLx7"
+    with httpx.Client(base_url=people.settings.airflow_url, follow_redirects=True, timeout=60) as browser:
+        _post(browser, "/auth/login/", username="cleo", password=made)
+        assert "cleo" in browser.get("/auth/users/userinfo/").text
+        _post(browser, "/auth/resetmypassword/form", password=chosen, conf_password=chosen)
+    for password, status in ((made, 401), (chosen, 201)):
+        asked = httpx.post(f"{people.settings.airflow_url}/auth/token", json={"username": "cleo", "password": password}, timeout=60)
+        assert asked.status_code == status
+
+
+def _post(browser: httpx.Client, path: str, **fields: str) -> None:
+    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', browser.get(path).text)
+    answer = browser.post(path, data={**fields, **({"csrf_token": token[1]} if token else {})})
+    assert answer.status_code == 200, answer.text
 
 
 def test_a_user_needs_a_role_that_there_is_and_a_password_that_nobody_guesses(
