@@ -68,8 +68,8 @@ def service(name: Annotated[str, typer.Argument(metavar="NAME", help="As `portra
     known = {one.name: one for one in services(settings)}
     if name not in known:
         raise typer.BadParameter(f"A service must be one of {sorted(known)}. Received {name!r}.")
-    production.check(settings, is_prepared=True)
     chosen = known[name]
+    production.check(settings, chosen.group)
     os.execvpe(chosen.arguments[0], chosen.arguments, {**os.environ, **chosen.environment})
 
 

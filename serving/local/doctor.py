@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
 
-from serving import keys
 from serving.local import doctor_servers, doctor_stores, house, processes, production
 from serving.local.doctor_line import Line
 from serving.local.preflight import FREE_GB, PYTHONS, is_busy
@@ -83,7 +82,7 @@ def _ports(settings: Settings) -> Iterator[Line]:
 
 def _secrets(settings: Settings) -> Iterator[Line]:
     """What a house with servers would not start with; who else may read the secrets' files; and whom a house of files is open to."""
-    problems = production.problems(settings, is_prepared=(keys.folder(settings) / "house_key").exists())
+    problems = production.problems(settings)
     yield from (Line("secrets", "fail", problem) for problem in problems)
     files = [file for folder in SECRET_FILES for file in settings.home.glob(folder) if file.is_file()]
     open_to_others = [str(file) for file in files if file.stat().st_mode & 0o077]

@@ -16,6 +16,7 @@ from serving.local import airflow_home
 from serving.local.errors import NotStartable
 from settings import Settings
 
+AIRFLOW, API = "airflow", "api"
 LEAST_CHARACTERS = 16
 LEAST_DIFFERENT = 6
 FERNET_BYTES = 32
@@ -31,17 +32,22 @@ PUBLISHED = ("46BKJoQYlPPOexq0OhDZnIlNepKFf87WFwLbfzqDDho=", "81HqDtbqAywKSOumSh
 _YES = ("1", "t", "true", "y", "yes", "on")
 
 
-def check(settings: Settings, is_prepared: bool = False) -> None:
+def check(settings: Settings, group: str | None = None) -> None:
     """Raises NotStartable with one line per problem, as `problems` finds them."""
-    if found := problems(settings, is_prepared):
+    if found := problems(settings, group):
         raise NotStartable("\n".join(found))
 
 
-def problems(settings: Settings, is_prepared: bool = False) -> list[str]:
-    """One line for each thing that a house with servers may not start with; `is_prepared`: its own secrets must be there already."""
+def problems(settings: Settings, group: str | None = None) -> list[str]:
+    """One line for each thing that a house with servers may not start with.
+
+    Of the whole house, whose own secrets are made where they are missing; or of one service's `group`, which is told of no other's settings
+    and finds its own secrets made.
+    """
     if settings.profile == "embedded":
         return []
-    return [*_login(settings), *_secrets(settings, is_prepared), *_fernet(settings)]
+    airflow = [*_login(settings), *_fernet(settings)] if group in (None, AIRFLOW) else []
+    return [*airflow, *_secrets(settings, group)]
 
 
 def weakness(secret: str) -> str | None:
@@ -70,8 +76,8 @@ def _login(settings: Settings) -> Iterator[str]:
         yield "Nobody may enter Airflow without a password. Unset AIRFLOW__FAB__AUTH_ROLE_PUBLIC."
 
 
-def _secrets(settings: Settings, is_prepared: bool) -> Iterator[str]:
-    for what, secret, way_out in (*_given(settings), *_own(settings, is_prepared)):
+def _secrets(settings: Settings, group: str | None) -> Iterator[str]:
+    for what, secret, way_out in (*_given(settings), *_own(settings, group)):
         if fault := weakness(secret):
             yield f"{what} {fault}. {way_out}"
 
@@ -98,16 +104,16 @@ def _given(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield "PORTRAIT_ADMIN_PASSWORD", settings.admin_password, "Choose another one, or leave it away to have one made."
 
 
-def _own(settings: Settings, is_prepared: bool) -> Iterator[tuple[str, str, str]]:
+def _own(settings: Settings, group: str | None) -> Iterator[tuple[str, str, str]]:
     """Secrets that the house makes for itself where a file is missing, and never overwrites."""
     airflow, api = settings.home / "airflow", keys.folder(settings)
-    for what, file in {
-        f"Airflow's password of `{airflow_home.USER}`": airflow / "passwords.json",
-        **{f"Airflow's {name.replace('_', ' ')}": airflow / "secrets" / name for name in airflow_home.SECRETS},
-        "The house's own key": api / "house_key",
-        "The web page's session secret": api / "session_secret",
-    }.items():
-        if file.exists() or is_prepared:
+    for what, of_group, file in (
+        (f"Airflow's password of `{airflow_home.USER}`", AIRFLOW, airflow / "passwords.json"),
+        *((f"Airflow's {name.replace('_', ' ')}", AIRFLOW, airflow / "secrets" / name) for name in airflow_home.SECRETS),
+        ("The house's own key", API, api / "house_key"),
+        ("The web page's session secret", API, api / "session_secret"),
+    ):
+        if group == of_group or (group is None and file.exists()):
             yield what, _text(file), f"Remove {file}; `portrait up` or `portrait prepare` makes another one."
 
 

@@ -66,7 +66,8 @@ def test_a_house_with_servers_and_strong_secrets_may_start(house: Path, monkeypa
     production.check(settings)
     airflow_home.make_secrets()
     keys.make_secrets(settings)
-    production.check(settings, is_prepared=True)
+    for group in ("airflow", "api", "feast", "mlflow"):
+        production.check(settings, group)
 
 
 @pytest.mark.parametrize("profile", ["services", "compose"])
@@ -134,3 +135,15 @@ def test_a_service_does_not_start_in_a_house_that_nobody_prepared(house: Path, m
     on_servers(monkeypatch, PROFILE="compose")
     with pytest.raises(NotStartable, match="Airflow's fernet key is empty"):
         service("airflow-scheduler")
+    with pytest.raises(NotStartable, match="The web page's session secret is empty"):
+        service("api")
+
+
+def test_a_service_is_asked_for_what_it_is_told_and_for_nothing_of_another(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container of Feast's knows the registry and Redis alone."""
+    given = dict.fromkeys(("AIRFLOW_DATABASE_URL", "MLFLOW_DATABASE_URL", "WAREHOUSE_URL", "BROKER_URL"), "")
+    settings = on_servers(monkeypatch, PROFILE="compose", LOGIN="simple", **given)
+    assert production.problems(settings, "feast") == []
+    assert production.problems(settings, "airflow")[0].endswith("Set PORTRAIT_LOGIN=fab.")
+    redis = production.problems(on_servers(monkeypatch, PROFILE="compose", LOGIN="simple", **given, REDIS="cache:6379,db=0"), "feast")
+    assert redis == ["The password in PORTRAIT_REDIS is empty. Give Redis another one (requirepass), and name it there."]
