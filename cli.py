@@ -16,6 +16,7 @@ from serving.local.commands import demo, doctor, down, ingest, load, prepare, ru
 from serving.local.questions import changes, offers, parity, recommend, show
 from serving.release_commands import release
 from serving.segment_commands import segments
+from serving.user_commands import users
 from training.commands import evaluate, synthesize
 
 EXIT_CODES = (
@@ -57,6 +58,7 @@ for name, group in {
     "quarantine": quarantine,
     "quality": quality,
     "keys": keys,
+    "users": users,
     "release": release,
     "campaign": campaign,
     "segments": segments,

@@ -5,6 +5,8 @@ LocalError
 ├── NotHealthy        a service was started and does not answer
 ├── AirflowRefused    Airflow does not answer, or refuses a request
 ├── UnknownDag        no DAG of that name
+├── UnknownUser       nobody of that name may enter Airflow
+├── UserRefused       that user cannot be added or removed
 ├── RunFailed         a DAG run did not succeed, or a service did not answer at the end
 ├── BackupFailed      no backup was made; the house is as it was
 └── RestoreRefused    a backup is not whole, or there is no place for it: nothing was touched
@@ -43,6 +45,18 @@ class UnknownDag(LocalError):
     """No DAG of that name."""
 
     exit_code = 3
+
+
+class UnknownUser(LocalError):
+    """Nobody of that name may enter Airflow."""
+
+    exit_code = 3
+
+
+class UserRefused(LocalError):
+    """That user cannot be added or removed."""
+
+    exit_code = 2
 
 
 class RunFailed(LocalError):

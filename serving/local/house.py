@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from serving import keys
-from serving.local import airflow_home, preflight, processes, servers
+from serving.local import airflow_home, preflight, processes, production, servers
 from serving.local.errors import NotHealthy
 from serving.local.services import SERVERS, Service, services
 from serving.publish import adopt, write_server_config
@@ -97,7 +97,12 @@ def furnish(settings: Settings) -> None:
 
 
 def prepare(settings: Settings) -> None:
-    """What comes before the services of a house that others start, one container each: `furnish`, and every service's own preparation."""
+    """What comes before the services of a house that others start, one container each: `furnish`, and every service's own preparation.
+
+    Raises:
+        NotStartable: before anything was made: a login without users, or secrets that may be guessed.
+    """
+    production.check(settings)
     furnish(settings)
     for service in services(settings):
         if service.prepare:
@@ -135,11 +140,12 @@ def down(settings: Settings) -> list[str]:
 
 
 def status(settings: Settings) -> list[dict[str, str | int | None]]:
-    """One line per service: name, title, state (healthy, starting or stopped), address, pid."""
+    """One line per service: name, title, state (healthy, starting or stopped), address, pid; processes of containers are not seen."""
 
     def line(service: Service) -> dict[str, str | int | None]:
         process = processes.find(service.name, settings.home)
-        state = "stopped" if process is None else "healthy" if service.answers() else "starting"
+        is_seen = process is not None or settings.profile == "compose"
+        state = "healthy" if is_seen and service.answers() else "starting" if process else "stopped"
         pid = process.pid if process else None
         return {"name": service.name, "title": service.title, "state": state, "address": service.address, "pid": pid}
 
