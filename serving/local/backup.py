@@ -82,7 +82,8 @@ def _write(settings: Settings, folder: Path, say: Say, patience_s: float, is_wit
 
 
 def _copy(settings: Settings, into: Path, manifest: Manifest, patience_s: float, is_with_logs: bool) -> None:
-    copy, urls, unfinished = Copy(settings.home, into, manifest, is_with_logs=is_with_logs), backup_servers.databases(settings), []
+    copy, urls = Copy(settings.home, into, manifest, is_with_logs=is_with_logs), backup_servers.databases(settings)
+    unfinished: list[str] = []
 
     def take(name: str) -> None:
         if url := urls.get(name):

@@ -13,15 +13,12 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from quality.postgres import connect, postgres_server
 from serving.local.errors import BackupFailed, LocalError, RestoreRefused
 from serving.local.servers import installed
 from settings import Settings
-
-if TYPE_CHECKING:
-    from redis import Redis
 
 KEYS_AT_ONCE = 1000
 PATIENCE_SECONDS = 600
@@ -106,7 +103,7 @@ def load_online(settings: Settings, file: Path) -> int:
 
 
 @contextmanager
-def _reading(file: Path, database: int) -> Iterator["Redis"]:
+def _reading(file: Path, database: int) -> Iterator[Any]:
     """A Redis of our own that has read the snapshot, reached by a socket in a private folder."""
     from redis import BusyLoadingError, ConnectionError, Redis
 
@@ -133,7 +130,7 @@ def _reading(file: Path, database: int) -> Iterator["Redis"]:
             server.wait()
 
 
-def _client(settings: Settings) -> "Redis":
+def _client(settings: Settings) -> Any:
     from redis import Redis
 
     host, port, options = _redis(settings)

@@ -138,9 +138,10 @@ def _begin(settings: Settings, backup: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)
     settings.restoring_file.write_text(str(backup), encoding="utf-8")
     for path in home.iterdir():
-        if path == settings.restoring_file:
-            continue
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path != settings.restoring_file:
+            path.unlink()
     get_settings.cache_clear()
 
 
