@@ -20,7 +20,7 @@ from tests.end_to_end.secrets_of import leaks, secrets_of, told
 pytestmark = [pytest.mark.slow, pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 PROFILE = "services"
 
-#: The tests of the embedded road, in their order: later ones change the house. The last walks the whole road once more: once a suite is enough.
+#: The tests of the embedded road, in their order: later ones change the house. The last walks the whole road again, which once is enough.
 AGAIN = "test_a_released_row_comes_in_by_the_command_that_the_release_names"
 globals().update({name: test for name, test in vars(embedded).items() if name.startswith("test_") and name != AGAIN})
 
