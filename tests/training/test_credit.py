@@ -12,6 +12,7 @@ from tests.training.credit_shop import applications, as_mart
 from tests.training.fake_features import FakeFeatures, events_of, no_labels
 from tests.training.test_served_models import declared, signature_of
 from training.credit_config import CreditConfig
+from training.credit_explain import directions
 from training.signatures import CREDIT_BEHAVIOUR, EXPLAIN, RISK, SCORE
 
 pytestmark = pytest.mark.slow
@@ -98,6 +99,8 @@ def test_the_served_model_says_what_the_network_says_and_its_effects_add_up(cred
     assert {name: len(np.shape(values)) for name, values in explained.items()} == {t.name: len(t.dims) for t in RISK.explain_outputs}
     assert explained["groups"][0].tolist() == ["amount", "x_debt", "x_late", "x_job"] and explained["warnings"][0].tolist() == ["mind this"]
     np.testing.assert_allclose(explained["effects"], credit.explain(people), atol=1e-4)
+    sides = directions(credit.columns.inputs(people), credit.reference, credit.columns)
+    assert explained["directions"].tolist() == sides.tolist() and sides[0, 1] == "unknown" and sides[0, 3] == sides[1, 3] == "other"
     np.testing.assert_allclose(explained["effects"].sum(axis=1) + explained["reference_log_odds"], explained["log_odds"], atol=1e-4)
     strongest = explained["effects"].mean(axis=0)
     assert np.argmax(strongest) == 2  # late months decide
