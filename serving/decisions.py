@@ -35,7 +35,7 @@ FLUSH_ROWS = 5_000
 FLUSH_SECONDS = 1.0
 #: A segment of a durable log is closed at so many rows, and a request waits so long for the disk.
 DURABLE_SEGMENT_ROWS = 2_000
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 #: How often dropping is told in the log, at most.
 TELL_SECONDS = 10.0
 

@@ -54,7 +54,7 @@ class Segments:
             if self._open is None or self._open[0] != day:
                 self._open = day, self._new_file(day, of_day[0]), SCHEMA.empty_table()
             _, path, held = self._open
-            whole = pa.concat_tables([held, pa.Table.from_pylist(of_day, schema=SCHEMA)])
+            whole = pa.concat_tables([held, pa.Table.from_pylist(of_day, schema=SCHEMA)]).combine_chunks()  # many chunks write slowly
             replace_whole(path, partial(pq.write_table, whole, compression="zstd"))
             self._open = (day, path, whole) if whole.num_rows < self._rows else None
 
