@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas  # noqa: F401 - pyarrow would import it at the first write, in somebody's request
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq

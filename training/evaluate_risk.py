@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 TRIALS = 6
 LEAST_OF_EACH = 30
 ASKED_REASONS = 100
+#: The simulated shop asked about: of the usual one 31 defaults would be known, since an outcome takes 60 days.
+SHOP: dict[str, Any] = {"users": 20_000, "days": 180}
 #: The parts of the result in words; `{"mean", "low", "high"}` is a mean over the thirds with its 95 % interval.
 MEANING = {
     "metrics": "Portrait's network on applicants it never saw: auc and brier of the order and the probabilities; ece, the gap between "
@@ -62,7 +64,7 @@ def evaluate_risk(
     from training.credit_evidence import calibrated_ece, fairness, figures, reason_stability, surely, traits_of
     from training.credit_policy import credit_policy
 
-    rows = required(landing_tables(source, data, seed, ("credit_applications",)), "credit_applications", source).to_pandas()
+    rows = required(landing_tables(source, data, seed, ("credit_applications",), SHOP), "credit_applications", source).to_pandas()
     rows = rows.sort_values("ds", kind="stable").drop_duplicates("application_id", keep="last")
     told = len(rows)
     rows = rows[rows["defaulted"].notna()].reset_index(drop=True)
@@ -122,7 +124,7 @@ def evaluate_risk(
     if source == "shop":
         from training.oracle import ORACLE, shop_credit_risk
 
-        known = shop_credit_risk(seed).set_index("application_id")["default_probability"]
+        known = shop_credit_risk(seed, SHOP).set_index("application_id")["default_probability"]
         risk = rows["application_id"].map(known).to_numpy(float)
         averaged[ORACLE] = over_splits([figures(truth[is_asked], risk[is_asked]) for is_asked, _ in answers], 1 / 3)
         beside_truth = {

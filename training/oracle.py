@@ -37,9 +37,10 @@ def shop_oracle(seed: int) -> ShopOracle:
     return ShopOracle.of(seed, {"dirt": 0})
 
 
-def shop_credit_risk(seed: int) -> pd.DataFrame:
-    """`application_id` and the true `default_probability` in the clean shop that `evaluation.landing_tables` delivers."""
-    return true_credit_risk(seed, {"dirt": 0})
+def shop_credit_risk(seed: int, shop: Mapping[str, object]) -> pd.DataFrame:
+    """`application_id` and the true `default_probability` in the clean shop that `evaluation.landing_tables` delivers by the options
+    `shop`."""
+    return true_credit_risk(seed, {"dirt": 0, **shop})
 
 
 def question(histories: Histories, at_us: int | np.ndarray) -> Asked:
