@@ -61,7 +61,8 @@ def section(result: dict[str, Any]) -> str:
         for name in ("GAN alone", "CTGAN", "TVAE")
         if any(table["name"] == name for table in tables)
     ]
-    lines += ["", f"CPU minutes to train on a seed: {', '.join(minutes)}."]
+    if result["device"].lower() == "cpu":
+        lines += ["", f"CPU minutes to train on a seed, which one core takes: {', '.join(minutes)}."]
     return "\n".join(lines)
 
 
