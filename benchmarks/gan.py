@@ -85,7 +85,7 @@ class Run:
     def measure(self, name: str, seed: int, made: pd.DataFrame, **more: Any) -> None:
         """One table's figures, on the test file."""
         kept = privacy(self.learn, self.test, made, seed) if name != "real" else {}
-        found = {
+        found: dict[str, Any] = {
             "name": name,
             "seed": seed,
             "rows": len(made),

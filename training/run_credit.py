@@ -66,8 +66,9 @@ def train_credit(config: CreditConfig, window: TrainingWindow, seed: int, draft:
     stability = reason_stability(inputs, credit.reference, credit.columns, credit.log_odds, least, seed) if len(asked) else {}
     evidence = _evidence(draft / "saved_model", asked, policy, rows.warnings, stability, credit.curves, seed)
     told = augmentation.facts()
+    shown = {name: list(value.values()) if isinstance(value, dict) else value for name, value in told.items()}  # mean, low, high
     return replace(
-        evidence, facts={"augmentation": told}, tables=evidence.tables | {"Drawn defaults beside the real ones that taught": [told]}
+        evidence, facts={"augmentation": told}, tables=evidence.tables | {"Drawn defaults beside the real ones that taught": [shown]}
     )
 
 

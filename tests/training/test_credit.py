@@ -210,7 +210,7 @@ def test_a_house_with_applications_alone_gets_a_judged_model_that_reads_nothing_
     assert run.promoted and verdict["figures"]["metric"] == "auc"
     report = (run.path / "report.html").read_text()
     assert "Fairness, by groups of at least 30" in report and "sex" in report and "reject inference" in report
-    assert "Drawn defaults beside the real ones" in report and "it helps" in report
+    assert "Drawn defaults beside the real ones" in report and "it helps" in report and "0.0200, 0.0100, 0.0300" in report
 
 
 def test_a_shop_without_enough_outcomes_is_skipped_by_name_with_the_reason(shop, house):
