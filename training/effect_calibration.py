@@ -67,7 +67,7 @@ def robust_effects(expected: np.ndarray, arm: np.ndarray, chances: np.ndarray, o
 def calibrate_effects(parts: np.ndarray, effects: np.ndarray) -> EffectCalibration:
     """From out-of-sample `parts` `(rows, parts, treatments, outcomes)` and the doubly robust effects of the same rows `(rows, treatments,
     outcomes)`."""
-    rows, count, treatments, outcomes = parts.shape
+    count, treatments, outcomes = parts.shape[1:]
     known = np.isfinite(effects)  # (rows, treatments, outcomes)
     total = np.maximum(known.sum(axis=0), 1)
     average = np.where(known, effects, 0).sum(axis=0) / total
@@ -110,7 +110,9 @@ def stacked(x: np.ndarray, effect: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not len(active):
         return weight, root
     inverse = np.linalg.pinv(gram[np.ix_(active, active)])
-    score = np.einsum("rkt,rt->rk", x[:, active], effect - np.einsum("rkt,k->rt", x, weight))  # an offer's noise and another's are one row's
+    score = np.einsum(
+        "rkt,rt->rk", x[:, active], effect - np.einsum("rkt,k->rt", x, weight)
+    )  # an offer's noise and another's are one row's
     covariance = inverse @ (score.T @ score) @ inverse
     signal = float(weight @ gram @ weight)
     noise = float(np.trace(gram[np.ix_(active, active)] @ covariance))

@@ -34,9 +34,7 @@ class ServedForest(tf.Module):
         node = tf.tile(self.roots[None], [tf.shape(table)[0], 1])  # (batch, trees)
         for _ in range(self.depth):
             asked = tf.gather(table, tf.gather(self.column, node), batch_dims=1)
-            goes_left = tf.where(
-                tf.math.is_nan(asked), tf.gather(self.unknown_goes_left, node), asked <= tf.gather(self.threshold, node)
-            )
+            goes_left = tf.where(tf.math.is_nan(asked), tf.gather(self.unknown_goes_left, node), asked <= tf.gather(self.threshold, node))
             node = tf.where(goes_left, tf.gather(self.left, node), tf.gather(self.right, node))
         return tf.reduce_mean(tf.reshape(tf.gather(self.value, node), self.shape), axis=2)
 
@@ -94,7 +92,5 @@ class ServedUplift(tf.Module):
 
     def _table(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """As `Covariates.table`."""
-        words = [
-            tf.one_hot(inputs["words"][:, at] - 1, len(values)) for at, values in enumerate(self.uplift.covariates.words.values())
-        ]
+        words = [tf.one_hot(inputs["words"][:, at] - 1, len(values)) for at, values in enumerate(self.uplift.covariates.words.values())]
         return tf.concat([inputs["numbers"], *words], axis=1)

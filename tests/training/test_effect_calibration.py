@@ -1,7 +1,6 @@
 """Calibrated effects: the measured average, weights of what outcomes confirm, and no more than they confirm."""
 
 import numpy as np
-
 from scipy.optimize import minimize
 
 from training.effect_calibration import LEAST_SLOPE, EffectCalibration, calibrate_effects, robust_effects, stacked
