@@ -79,10 +79,10 @@ def learner_effects(learner: str, boosting: dict[str, Any], matrix: Any, target:
     """A learner's effects on the rows `asked`, fitted on the others, `(rows,)`; an e-mail and none were equally likely."""
     import numpy as np
 
-    from training.uplift_learners import LEARNERS, Boosting
+    from training.uplift_learners import LEARNERS, Boosting, Taught
 
-    learn = matrix[~asked], target[~asked], is_treated[~asked], np.full(int((~asked).sum()), 0.5)
-    return LEARNERS[learner](*learn, matrix[asked], Boosting(**boosting), seed)
+    learn = Taught(matrix[~asked], target[~asked], is_treated[~asked], np.full(int((~asked).sum()), 0.5))
+    return LEARNERS[learner](learn, matrix[asked], Boosting(**boosting), seed)
 
 
 def validated(data: Path, seed: int, who: str, setting: str) -> list[float]:
