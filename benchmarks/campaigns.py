@@ -61,6 +61,22 @@ def timed() -> list[str]:
     return lines
 
 
+def most_spent(worth: np.ndarray, cost: np.ndarray) -> float:
+    """What it would cost to give everybody the offer that is truly worth most, where one is, `(users, offers)` each."""
+    return float(cost[np.arange(len(worth)), worth.argmax(axis=1)][worth.max(axis=1) > 0].sum())
+
+
+def share_of_best(worth: np.ndarray, chosen: np.ndarray, cost: np.ndarray, budget: float) -> float:
+    """The true `worth` of the offers `chosen` `(users,)` over that of the best plan of the budget, the linear optimum."""
+    asked = Problem(worth, cost, budget)
+    return float(asked.total(worth, chosen) / linear_optimum(asked))
+
+
+def share_earned(worth: np.ndarray, thought: np.ndarray, cost: np.ndarray, budget: float) -> float:
+    """The same of the plan that is made from what is `thought` of the offers, `(users, offers)`."""
+    return share_of_best(worth, solve(Problem(thought, cost, budget)).chosen, cost, budget)
+
+
 def against_the_oracle(house: Path) -> list[str]:
     """Lines of a table: by budget, the true profit of the plans over the best possible (the linear optimum on true effects)."""
     os.environ["PORTRAIT_HOME"] = str(house)
@@ -98,20 +114,18 @@ def against_the_oracle(house: Path) -> list[str]:
     basket = float(rows.loc[rows["converted"] == 1, "spend"].mean())
     cost = np.broadcast_to([float(rows.loc[rows["treatment"] == offer, "cost"].mean()) for offer in offers], true.shape)
     worth, thought = MARGIN * basket * true - cost, MARGIN * basket * guessed - cost
-    most = float(cost[np.arange(len(true)), worth.argmax(axis=1)][worth.max(axis=1) > 0].sum())
+    most = most_spent(worth, cost)
     lines = ["| budget | planner on true effects | plan by the served model | at random |", "| --- | --- | --- | --- |"]
     draw = np.random.default_rng(SEED)
     for share in SHARES:
-        best = linear_optimum(Problem(worth, cost, share * most))
-        told = Problem(worth, cost, share * most)
-        earned = [told.total(worth, solve(Problem(values, cost, share * most)).chosen) for values in (worth, thought)]
+        earned = [share_earned(worth, values, cost, share * most) for values in (worth, thought)]
         order, chosen, spent = draw.permutation(len(worth)), np.full(len(worth), -1), 0.0
         for user in order:
             arm = int(draw.integers(len(offers)))
             if spent + cost[user, arm] <= share * most:
                 chosen[user], spent = arm, spent + cost[user, arm]
-        earned.append(told.total(worth, chosen))
-        lines.append(f"| {share * most:,.0f} ({share:.0%}) | " + " | ".join(f"{one / best:.1%}" for one in earned) + " |")
+        earned.append(share_of_best(worth, chosen, cost, share * most))
+        lines.append(f"| {share * most:,.0f} ({share:.0%}) | " + " | ".join(f"{one:.1%}" for one in earned) + " |")
     head = f"Campaign {newest}, {len(rows)} customers, offers {', '.join(offers)}, uplift version {version}; profit over the best possible."
     return [head, "", *lines]
 

@@ -2,9 +2,9 @@
 
 Hillstrom's e-mails: stratified 50/50 splits, every learner fitted on one half and asked about the other, by scikit-uplift's functions
 (`strategy='by_group'`). Women's e-mail and visit is the main table; the other e-mail and conversion stand beside it, and what choosing an
-arm for everybody is worth. Settings, the learners' as well as our own, are chosen beforehand by five folds inside the training halves of
-other splits (`CHOOSING`), by mean Qini; test halves choose nothing. A split's figures are written when they are there, and a run that was
-cut off goes on where it stopped; `--page` writes the page from them.
+arm for everybody is worth. Settings of the learners are chosen beforehand by five folds inside the training halves of other splits
+(`CHOOSING`), by mean Qini; Portrait is as it ships, and test halves choose nothing. A split's figures are written when they are there, and
+a run that was cut off goes on where it stopped, learner by learner; `--page` writes the page from them.
 
 Needs no TensorFlow: `KERAS_BACKEND=jax`.
 """
@@ -26,14 +26,7 @@ MAIN = "womens_email visited"
 ROWS = (MAIN, "mens_email visited", "womens_email converted", "mens_email converted")
 OWN = "Portrait"
 CHOOSING, FOLDS = (1001, 1002, 1003, 1004), 5  # splits on whose training halves settings are chosen
-#: What is chosen from: settings of UpliftConfig, and of Boosting.
-CONFIGS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "effects freer": {"effect_rows": 30.0},
-    "effects held": {"effect_rows": 1000.0},
-    "effects held, smaller and shorter": {"effect_rows": 1000.0, "hidden": 16, "base_rows": 10.0, "learning_rate": 0.005, "epochs": 15},
-    "not targeted": {"targeted": 0.0},
-}
+#: What is chosen from, settings of Boosting.
 BOOSTINGS: dict[str, dict[str, Any]] = {
     "scikit-learn's defaults": {},
     "slower": {"learning_rate": 0.05, "max_leaf_nodes": 15},
@@ -72,28 +65,28 @@ def covariates_of(rows: Any) -> list[str]:
     return [column for column in rows.columns if column.startswith("x_")]
 
 
-def own_effects(learn: Any, asked: Any, name: str, config: dict[str, Any], seed: int) -> Any:
+def own_effects(learn: Any, asked: Any, name: str, seed: int) -> Any:
     """Portrait's effects on the rows `asked`, `(rows,)`."""
     from training.uplift import fit_uplift
     from training.uplift_config import UpliftConfig
 
     treatment, outcome = name.split()
     learn, asked = learn.reset_index(drop=True), asked.reset_index(drop=True)
-    return fit_uplift(learn, [treatment], [outcome], covariates_of(learn), UpliftConfig(**config), seed).predict(asked)[outcome].mean[:, 0]
+    return fit_uplift(learn, [treatment], [outcome], covariates_of(learn), UpliftConfig(), seed).predict(asked)[outcome].mean[:, 0]
 
 
 def learner_effects(learner: str, boosting: dict[str, Any], matrix: Any, target: Any, is_treated: Any, asked: Any, seed: int) -> Any:
     """A learner's effects on the rows `asked`, fitted on the others, `(rows,)`; an e-mail and none were equally likely."""
     import numpy as np
 
-    from training.uplift_learners import LEARNERS, Boosting
+    from training.uplift_learners import LEARNERS, Boosting, Taught
 
-    learn = matrix[~asked], target[~asked], is_treated[~asked], np.full(int((~asked).sum()), 0.5)
-    return LEARNERS[learner](*learn, matrix[asked], Boosting(**boosting), seed)
+    learn = Taught(matrix[~asked], target[~asked], is_treated[~asked], np.full(int((~asked).sum()), 0.5))
+    return LEARNERS[learner](learn, matrix[asked], Boosting(**boosting), seed)
 
 
 def validated(data: Path, seed: int, who: str, setting: str) -> list[float]:
-    """Mean uplift@30% and Qini over the folds of one split's training half, of Portrait or a learner with one of the settings."""
+    """Mean uplift@30% and Qini over the folds of one split's training half, of a learner with one of the settings."""
     import numpy as np
 
     from training import metrics
@@ -105,28 +98,24 @@ def validated(data: Path, seed: int, who: str, setting: str) -> list[float]:
     fold, found = folds_of(strata(rows, outcome), FOLDS, seed), []
     for one in range(FOLDS):
         asked = fold == one
-        if who == OWN:
-            effect = own_effects(rows[~asked], rows[asked], MAIN, CONFIGS[setting], seed)
-        else:
-            effect = learner_effects(who, BOOSTINGS[setting], matrix, target, is_treated, asked, seed)
+        effect = learner_effects(who, BOOSTINGS[setting], matrix, target, is_treated, asked, seed)
         figures = metrics.uplift(target[asked].astype(int), effect, is_treated[asked])
         found.append([figures["uplift@30%"], figures["qini"]])
     return [float(value) for value in np.mean(found, axis=0)]
 
 
 def choose(data: Path, pool: Any) -> dict[str, dict[str, list[float]]]:
-    """Of Portrait and each learner, what every setting reached by validation: mean uplift@30% and Qini over CHOOSING."""
+    """Of each learner, what every setting reached by validation: mean uplift@30% and Qini over CHOOSING."""
     import numpy as np
 
     from training.uplift_learners import LEARNERS
 
-    offered = {OWN: CONFIGS, **dict.fromkeys(LEARNERS, BOOSTINGS)}
     waiting = {
         (who, setting): [pool.apply_async(validated, (data, seed, who, setting)) for seed in CHOOSING]
-        for who, settings in offered.items()
-        for setting in settings
+        for who in LEARNERS
+        for setting in BOOSTINGS
     }
-    found: dict[str, dict[str, list[float]]] = {who: {} for who in offered}
+    found: dict[str, dict[str, list[float]]] = {who: {} for who in LEARNERS}
     for (who, setting), jobs in waiting.items():
         found[who][setting] = [float(value) for value in np.mean([job.get() for job in jobs], axis=0)]
         print(f"{who}, {setting}: uplift@30% {found[who][setting][0]:.4f}, qini {found[who][setting][1]:.4f}", flush=True)
@@ -138,8 +127,8 @@ def best(chosen: dict[str, dict[str, list[float]]], who: str) -> str:
     return max(chosen[who], key=lambda setting: chosen[who][setting][1])
 
 
-def one_row(rows: Any, name: str, seed: int, chosen: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Figures of every learner on one split's held-out half: uplift@30%, qini, auuc, and how right the effects are."""
+def one_row(rows: Any, name: str, seed: int, chosen: dict[str, Any], known: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Figures of every learner on one split's held-out half, beside those `known`: uplift@30%, qini, auuc, how right the effects are."""
     import numpy as np
 
     from training import metrics
@@ -152,13 +141,16 @@ def one_row(rows: Any, name: str, seed: int, chosen: dict[str, Any]) -> dict[str
     learners = {f"{who}, chosen": (who, BOOSTINGS[best(chosen, who)]) for who in LEARNERS}
     if name == MAIN:
         learners |= {f"{who}, untuned": (who, BOOSTINGS["scikit-learn's defaults"]) for who in LEARNERS}
-    jobs: dict[str, Callable[[], Any]] = {OWN: lambda: own_effects(rows[~asked], rows[asked], name, CONFIGS[best(chosen, OWN)], seed)}
+    jobs: dict[str, Callable[[], Any]] = {OWN: lambda: own_effects(rows[~asked], rows[asked], name, seed)}
     for label, (who, boosting) in learners.items():
         jobs[label] = partial(learner_effects, who, boosting, matrix, target, is_treated, asked, seed)
     middle = (target[asked & is_treated].mean() + target[asked & ~is_treated].mean()) / 2
     measured = np.where(is_treated[asked], 2.0, -2.0) * (target[asked] - middle)
     found = {}
     for who, job in jobs.items():
+        if who in known:
+            found[who] = known[who]
+            continue
         started = time.process_time()
         effect = job()
         seconds = time.process_time() - started
@@ -184,11 +176,7 @@ def choice(rows: Any, seed: int, chosen: dict[str, Any]) -> dict[str, dict[str, 
     is_asked = folds_of(strata(rows, "visited"), 2, seed) == 0
     learn, asked = rows[~is_asked].reset_index(drop=True), rows[is_asked].reset_index(drop=True)
     matrix, visited = pd.get_dummies(rows[covariates], dtype=float).to_numpy(float), rows["visited"].to_numpy()
-    effects = (
-        fit_uplift(learn, arms[1:], ["visited"], covariates, UpliftConfig(**CONFIGS[best(chosen, OWN)]), seed)
-        .predict(asked)["visited"]
-        .mean
-    )
+    effects = fit_uplift(learn, arms[1:], ["visited"], covariates, UpliftConfig(), seed).predict(asked)["visited"].mean
     expected = np.column_stack(
         [
             expected_outcome(matrix[rows_of], visited[rows_of], matrix[is_asked], boosting, seed)
@@ -207,9 +195,15 @@ def choice(rows: Any, seed: int, chosen: dict[str, Any]) -> dict[str, dict[str, 
     }
 
 
-def one_split(data: Path, seed: int, names: tuple[str, ...], chosen: dict[str, Any]) -> dict[str, Any]:
-    rows = campaign(data)
-    return {"seed": seed, "rows": {name: one_row(rows, name, seed, chosen) for name in names}, "choice": choice(rows, seed, chosen)}
+def one_split(data: Path, seed: int, names: tuple[str, ...], chosen: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    rows, figures = campaign(data), known.get("rows", {})
+    found = {name: one_row(rows, name, seed, chosen, figures.get(name, {})) for name in names}
+    return {"seed": seed, "rows": figures | found, "choice": known.get("choice") or choice(rows, seed, chosen)}
+
+
+def is_whole(split: dict[str, Any], names: tuple[str, ...]) -> bool:
+    """Whether a split of the file has all that is asked."""
+    return "choice" in split and all(OWN in split["rows"].get(name, {}) for name in names)
 
 
 def measure(data: Path, splits: int, out: Path, processes: int, names: tuple[str, ...]) -> dict[str, Any]:
@@ -228,7 +222,9 @@ def measure(data: Path, splits: int, out: Path, processes: int, names: tuple[str
     }
     if out.exists():
         result |= json.loads(out.read_text())
-    done = {split["seed"] for split in result["splits"]}
+    known = {split["seed"]: split for split in result["splits"]}
+    result["splits"] = [split for split in result["splits"] if is_whole(split, names)]
+    waits = [seed for seed in range(SEED, SEED + splits) if seed not in known or not is_whole(known[seed], names)]
     started = time.monotonic() - result.get("seconds", 0.0)
 
     def write() -> None:
@@ -240,9 +236,7 @@ def measure(data: Path, splits: int, out: Path, processes: int, names: tuple[str
         if "chosen" not in result:
             result["chosen"] = choose(data, pool)
             write()
-        waiting = [
-            pool.apply_async(one_split, (data, seed, names, result["chosen"])) for seed in range(SEED, SEED + splits) if seed not in done
-        ]
+        waiting = [pool.apply_async(one_split, (data, seed, names, result["chosen"], known.get(seed, {}))) for seed in waits]
         for job in waiting:
             result["splits"].append(job.get())
             write()

@@ -1,4 +1,4 @@
-"""What an offer changes: an ensemble of small networks fitted at once, calibrated to the effects that were measured, with intervals."""
+"""What an offer changes: small networks fitted at once and trees behind them, stacked by the effects that were measured, with intervals."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from training.effect_calibration import EffectCalibration, calibrate_effects, robust_effects
 from training.effect_chances import CONTROL, Adjustment, Chances, chances_of
+from training.effect_forest import EffectForest, fit_forest
 from training.numbers import NumberEncoder
 from training.uplift_config import UpliftConfig
 from training.uplift_inputs import Covariates
@@ -32,13 +33,14 @@ class Effects:
 
 @dataclass(frozen=True)
 class Uplift:
-    """A fitted network; its effects are in units of `scales` `(outcomes,)`, and member `m` says `centers[m]` `(treatments, outcomes)` on
-    average. `adjustment` is None where every campaign was randomised."""
+    """A fitted network and the trees behind it; effects are in units of `scales` `(outcomes,)`, and member `m` says `centers[m]` `(parts,
+    treatments, outcomes)` on average. `adjustment` is None where every campaign was randomised."""
 
     treatments: list[str]
     outcomes: list[str]
     covariates: Covariates
     network: keras.Model
+    forest: EffectForest
     scales: np.ndarray
     centers: np.ndarray
     calibration: EffectCalibration
@@ -47,10 +49,14 @@ class Uplift:
 
     def predict(self, frame: pd.DataFrame, vectors: np.ndarray | None = None) -> dict[str, Effects]:
         """By outcome, what each offer adds compared with control: probability, or spend in the shop's currency."""
-        _, effects = _said(self.network, self.covariates.inputs(frame, vectors), len(frame))
-        effects = (effects - self.centers) * self.scales
-        mean, spread = effects.mean(axis=1), effects.std(axis=1)  # (rows, treatments, outcomes)
-        added, width = self.calibration.apply(mean), self.calibration.width(mean, spread)
+        inputs, blocks = self.covariates.inputs(frame, vectors), []
+        for at in range(0, max(len(frame), 1), BLOCK):
+            own = {name: column[at : at + BLOCK] for name, column in inputs.items()}
+            parts = _parts(_said(self.network, own)[1], self.forest.predict(self.covariates.table(own)))
+            parts = (parts - self.centers) * self.scales  # (rows, members, parts, treatments, outcomes)
+            mean, spread = parts.mean(axis=1), (parts * self.calibration.slope).sum(axis=2).std(axis=1)
+            blocks.append((self.calibration.apply(mean), self.calibration.width(mean, spread)))
+        added, width = (np.concatenate(column) for column in zip(*blocks, strict=True))
         return {
             outcome: Effects(added[:, :, at], (added - width)[:, :, at], (added + width)[:, :, at])
             for at, outcome in enumerate(self.outcomes)
@@ -82,7 +88,7 @@ def fit_uplift(
     matrix = known.matrix(inputs)
     chances = chances_of(frame, arms, matrix, config.adjust, seed)
     kept = np.flatnonzero(chances.is_kept)
-    chances, inputs = chances[kept], {name: column[kept] for name, column in inputs.items()}
+    chances, inputs = chances[kept], known.half_hidden({name: column[kept] for name, column in inputs.items()}, seed)
     values = frame[outcomes].to_numpy(np.float64)[kept]  # (rows, outcomes)
     is_binary = np.array([outcome in BINARY_OUTCOMES for outcome in outcomes])
     spread = np.nan_to_num(np.nanstd(values, axis=0))
@@ -97,17 +103,46 @@ def fit_uplift(
     counts = _halves(len(kept), config.members, seed)
     curve = _fit(network, inputs, chances, values / scales, counts, config)
 
-    base, effects = _said(network, inputs, len(kept))
-    centers = effects.mean(axis=0)
-    # What the calibration is fitted on, every row's effect is said by the members that never saw the row.
-    unseen = ((1 - counts) / (1 - counts).sum(axis=1, keepdims=True))[:, :, None]
-    base = (base * unseen).sum(axis=1)
-    effects = ((effects - centers) * unseen[..., None]).sum(axis=1) + centers.mean(axis=0)  # (rows, treatments, outcomes)
+    forest, centers, calibration = _stacked(network, known, inputs, chances, values, scales, counts, config, seed)
+    return Uplift(
+        list(treatments), list(outcomes), known, network, forest, scales, centers, calibration, chances.adjustment, {"loss": curve}
+    )
+
+
+def _stacked(
+    network: keras.Model,
+    known: Covariates,
+    inputs: dict[str, np.ndarray],
+    chances: Chances,
+    values: np.ndarray,
+    scales: np.ndarray,
+    counts: np.ndarray,
+    config: UpliftConfig,
+    seed: int,
+) -> tuple[EffectForest, np.ndarray, EffectCalibration]:
+    """The trees behind the network, what each member says on average, and the weights of both: for all of them a row's answer is that of
+    the members that never saw the row."""
+    unseen = (1 - counts) / (1 - counts).sum(axis=1, keepdims=True)
+    base, effects = _in_blocks(network, inputs, len(values))
+    base = (base * unseen[:, :, None]).sum(axis=1)
+    table, surplus = known.table(inputs), (chances.arm > 0) - (1 - chances.chances[:, 0])
+    forest = fit_forest(table, values / scales - base, surplus, counts, config.trees, config.leaf_share, seed)
+    parts = _parts(effects, forest.predict(table))
+    centers = parts.mean(axis=0)
+    parts = ((parts - centers) * unseen[:, :, None, None, None]).sum(axis=1)  # (rows, parts, treatments, outcomes)
+    effects = parts[:, 0] + centers[:, 0].mean(axis=0)
     control = base - (chances.chances[:, 1:, None] * effects).sum(axis=1)
     expected = np.concatenate([control[:, None], control[:, None] + effects], axis=1) * scales
     measured = robust_effects(expected, chances.arm, chances.chances, values)
-    calibration = calibrate_effects((effects - centers.mean(axis=0)) * scales, measured)
-    return Uplift(list(treatments), list(outcomes), known, network, scales, centers, calibration, chances.adjustment, {"loss": curve})
+    return forest, centers, calibrate_effects(parts * scales, measured)
+
+
+def _parts(effects: np.ndarray, trees: np.ndarray) -> np.ndarray:
+    """The network's effects, and behind them what the trees say of each outcome, the same for every offer and outcome it may help with:
+    `(rows, members, 1 + outcomes, treatments, outcomes)` from `(rows, members, treatments, outcomes)` and `(rows, members, outcomes)`."""
+    rows, members, treatments, outcomes = effects.shape
+    said = np.broadcast_to(trees[:, :, :, None, None], (rows, members, outcomes, treatments, outcomes))
+    return np.concatenate([effects[:, :, None], said], axis=2)
 
 
 def _first_guess(values: np.ndarray, is_binary: np.ndarray, scales: np.ndarray) -> np.ndarray:
@@ -155,11 +190,14 @@ def _fit(
     return [float(value) / config.members for value in history["loss"]]
 
 
-def _said(network: keras.Model, inputs: dict[str, np.ndarray], rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Base `(rows, members, outcomes)` and effects `(rows, members, treatments, outcomes)`, in units of the network's scales."""
-    blocks = []
-    for at in range(0, max(rows, 1), BLOCK):
-        said = network({name: column[at : at + BLOCK] for name, column in inputs.items()}, training=False)
-        blocks.append([keras.ops.convert_to_numpy(said[name]) for name in ("base", "effects")])
+def _in_blocks(network: keras.Model, inputs: dict[str, np.ndarray], rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `_said`, some rows at a time."""
+    blocks = [_said(network, {name: column[at : at + BLOCK] for name, column in inputs.items()}) for at in range(0, max(rows, 1), BLOCK)]
     base, effects = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     return base, effects
+
+
+def _said(network: keras.Model, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Base `(rows, members, outcomes)` and effects `(rows, members, treatments, outcomes)`, in units of the network's scales."""
+    said = network(inputs, training=False)
+    return keras.ops.convert_to_numpy(said["base"]), keras.ops.convert_to_numpy(said["effects"])

@@ -17,7 +17,7 @@ from training.effect_chances import CONTROL, Chances, chances_of
 from training.effect_measures import Tenth, effect_error, policy_value, tenths_of
 from training.run_folder import Evidence
 from training.uplift import Uplift
-from training.uplift_learners import HELD_BACK, LEARNERS
+from training.uplift_learners import HELD_BACK, LEARNERS, Taught
 
 FIGURES = ("uplift@30%", "qini", "auuc")
 SAMPLES = 100  # a Qini curve for every resample is dear
@@ -95,10 +95,10 @@ def learned_by_boosting(taught: Trial, learn: np.ndarray, asked: np.ndarray, see
         if not len(rows):
             continue
         both = taught.chances.chances[rows][:, [0, offer]]
-        fitted = learn[rows], taught.outcome[rows], taught.chances.arm[rows] == offer, both[:, 1] / both.sum(axis=1)
+        fitted = Taught(learn[rows], taught.outcome[rows], taught.chances.arm[rows] == offer, both[:, 1] / both.sum(axis=1))
         with threadpool_limits(1, user_api="openmp"):  # so few rows are not worth a second thread
             for name, learner in LEARNERS.items():
-                found[name][:, offer - 1] = learner(*fitted, asked, HELD_BACK, seed)
+                found[name][:, offer - 1] = learner(fitted, asked, HELD_BACK, seed)
     return found
 
 

@@ -46,6 +46,23 @@ class Covariates:
             inputs["vector"] = vectors
         return inputs
 
+    def half_hidden(self, inputs: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+        """The same with the shop's own covariates unknown in a random half of the rows: a plan asks without them, and is not to be answered
+        by what was never learned. Where the house knows nothing else of people, nothing is hidden."""
+        own = len(USER_FEATURES)
+        if "vector" not in inputs and not np.isfinite(inputs["numbers"][:, :own]).any():
+            return inputs
+        hidden = np.random.default_rng(seed).permutation(len(inputs["numbers"])) % 2 == 1
+        numbers = inputs["numbers"].copy()
+        numbers[hidden, own:] = np.nan
+        words = {"words": np.where(hidden[:, None], 0, inputs["words"])} if "words" in inputs else {}
+        return inputs | {"numbers": numbers} | words
+
+    def table(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """What trees read, `(rows, columns)` float32: the numbers, NaN where unknown, and the words one-hot."""
+        words = [inputs["words"][:, [at]] == np.arange(1, len(values) + 1) for at, values in enumerate(self.words.values())]
+        return np.concatenate([inputs["numbers"], *words], axis=1).astype(np.float32)
+
     def matrix(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """The same as finite numbers for models that are not networks, `(rows, columns)`: unknown numbers at the mean, words one-hot."""
         numbers = inputs["numbers"].astype(np.float64)

@@ -1,9 +1,9 @@
 """Effects of a treatment by gradient boosting: the S-, T-, X- and DR-learners that the network is compared with.
 
 S and T: Kuenzel, Sekhon, Bickel and Yu 2019, Metalearners for estimating heterogeneous treatment effects using machine learning, where X is
-introduced; DR: Kennedy 2023, Towards optimal doubly robust estimation of heterogeneous causal effects. A learner is fitted on `covariates`
-`(rows, columns)`, `outcome` and `is_treated` `(rows,)` and `chance` `(rows,)`, the probability of the treatment, and says the effect on
-`asked` `(asked rows, columns)`, `(asked rows,)`. Outcomes of 0 and 1 are learned as classes, amounts as numbers.
+introduced; DR: Kennedy 2023, Towards optimal doubly robust estimation of heterogeneous causal effects. A learner is fitted on what it is
+`taught` and says the effect on `asked` `(asked rows, columns)`, `(asked rows,)`. Outcomes of 0 and 1 are learned as classes, amounts as
+numbers.
 """
 
 from __future__ import annotations
@@ -13,8 +13,29 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-Learner = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, "Boosting", int], np.ndarray]
 FOLDS = 3  # of the DR-learner's cross-fitting
+
+
+@dataclass(frozen=True)
+class Taught:
+    """Rows of one treatment and of control: `covariates` `(rows, columns)`, `outcome`, `is_treated` and `chance`, the probability of the
+    treatment, `(rows,)` each."""
+
+    covariates: np.ndarray
+    outcome: np.ndarray
+    is_treated: np.ndarray
+    chance: np.ndarray
+
+    def __getitem__(self, rows: np.ndarray) -> Taught:
+        return Taught(self.covariates[rows], self.outcome[rows], self.is_treated[rows], self.chance[rows])
+
+    def by_arm(self, asked: np.ndarray, boosting: Boosting, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """What a model of the treated expects of `asked`, and what one of the others does, `(asked rows,)` each."""
+        treated, control = self[self.is_treated], self[~self.is_treated]
+        return (
+            expected_outcome(treated.covariates, treated.outcome, asked, boosting, seed),
+            expected_outcome(control.covariates, control.outcome, asked, boosting, seed),
+        )
 
 
 @dataclass(frozen=True)
@@ -44,82 +65,47 @@ def expected_outcome(covariates: np.ndarray, outcome: np.ndarray, asked: np.ndar
     return _amount(covariates, outcome, asked, boosting, seed)
 
 
-def _amount(
-    covariates: np.ndarray, amount: np.ndarray, asked: np.ndarray, boosting: Boosting, seed: int, weight: np.ndarray | None = None
-) -> np.ndarray:
+def _amount(covariates: np.ndarray, amount: np.ndarray, asked: np.ndarray, boosting: Boosting, seed: int) -> np.ndarray:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     model = HistGradientBoostingRegressor(**asdict(boosting), early_stopping=False, random_state=seed)
-    return model.fit(covariates, amount, sample_weight=weight).predict(asked)
+    return model.fit(covariates, amount).predict(asked)
 
 
-def s_learner(
-    covariates: np.ndarray,
-    outcome: np.ndarray,
-    is_treated: np.ndarray,
-    chance: np.ndarray,
-    asked: np.ndarray,
-    boosting: Boosting,
-    seed: int,
-) -> np.ndarray:
+def s_learner(taught: Taught, asked: np.ndarray, boosting: Boosting, seed: int) -> np.ndarray:
     """One model that reads the treatment as a column."""
     both = np.concatenate([np.column_stack([asked, np.full(len(asked), arm)]) for arm in (1.0, 0.0)])
-    treated, control = np.split(expected_outcome(np.column_stack([covariates, is_treated]), outcome, both, boosting, seed), 2)
-    return treated - control
+    said = expected_outcome(np.column_stack([taught.covariates, taught.is_treated]), taught.outcome, both, boosting, seed)
+    return said[: len(asked)] - said[len(asked) :]
 
 
-def t_learner(
-    covariates: np.ndarray,
-    outcome: np.ndarray,
-    is_treated: np.ndarray,
-    chance: np.ndarray,
-    asked: np.ndarray,
-    boosting: Boosting,
-    seed: int,
-) -> np.ndarray:
+def t_learner(taught: Taught, asked: np.ndarray, boosting: Boosting, seed: int) -> np.ndarray:
     """A model for each arm, and their difference."""
-    treated, control = (expected_outcome(covariates[rows], outcome[rows], asked, boosting, seed) for rows in (is_treated, ~is_treated))
+    treated, control = taught.by_arm(asked, boosting, seed)
     return treated - control
 
 
-def x_learner(
-    covariates: np.ndarray,
-    outcome: np.ndarray,
-    is_treated: np.ndarray,
-    chance: np.ndarray,
-    asked: np.ndarray,
-    boosting: Boosting,
-    seed: int,
-) -> np.ndarray:
+def x_learner(taught: Taught, asked: np.ndarray, boosting: Boosting, seed: int) -> np.ndarray:
     """Effects imputed from the other arm's model, learned in each arm, and weighted by the mean chance of treatment."""
-    treated, control = covariates[is_treated], covariates[~is_treated]
-    gain = outcome[is_treated] - expected_outcome(control, outcome[~is_treated], treated, boosting, seed)
-    loss = expected_outcome(treated, outcome[is_treated], control, boosting, seed) - outcome[~is_treated]
-    share = float(chance.mean())
-    return share * _amount(control, loss, asked, boosting, seed) + (1 - share) * _amount(treated, gain, asked, boosting, seed)
+    treated, control = taught[taught.is_treated], taught[~taught.is_treated]
+    gain = treated.outcome - expected_outcome(control.covariates, control.outcome, treated.covariates, boosting, seed)
+    loss = expected_outcome(treated.covariates, treated.outcome, control.covariates, boosting, seed) - control.outcome
+    share = float(taught.chance.mean())
+    by_control = _amount(control.covariates, loss, asked, boosting, seed)
+    return share * by_control + (1 - share) * _amount(treated.covariates, gain, asked, boosting, seed)
 
 
-def dr_learner(
-    covariates: np.ndarray,
-    outcome: np.ndarray,
-    is_treated: np.ndarray,
-    chance: np.ndarray,
-    asked: np.ndarray,
-    boosting: Boosting,
-    seed: int,
-) -> np.ndarray:
+def dr_learner(taught: Taught, asked: np.ndarray, boosting: Boosting, seed: int) -> np.ndarray:
     """A model of cross-fitted doubly robust effects of the rows."""
-    fold = np.random.default_rng(seed).permutation(len(outcome)) % FOLDS
-    effect = np.zeros(len(outcome))
+    fold = np.random.default_rng(seed).permutation(len(taught.outcome)) % FOLDS
+    effect = np.zeros(len(taught.outcome))
     for one in range(FOLDS):
-        learn, own = fold != one, fold == one
-        treated, control = (
-            expected_outcome(covariates[learn & rows], outcome[learn & rows], covariates[own], boosting, seed)
-            for rows in (is_treated, ~is_treated)
-        )
-        residual = np.where(is_treated[own], (outcome[own] - treated) / chance[own], -(outcome[own] - control) / (1 - chance[own]))
-        effect[own] = treated - control + residual
-    return _amount(covariates, effect, asked, boosting, seed)
+        own = taught[fold == one]
+        treated, control = taught[fold != one].by_arm(own.covariates, boosting, seed)
+        residual = np.where(own.is_treated, (own.outcome - treated) / own.chance, -(own.outcome - control) / (1 - own.chance))
+        effect[fold == one] = treated - control + residual
+    return _amount(taught.covariates, effect, asked, boosting, seed)
 
 
+Learner = Callable[[Taught, np.ndarray, Boosting, int], np.ndarray]
 LEARNERS: dict[str, Learner] = {"s_learner": s_learner, "t_learner": t_learner, "x_learner": x_learner, "dr_learner": dr_learner}

@@ -73,3 +73,15 @@ def test_the_loss_is_half_the_squared_error_under_the_arm_taken_plain_and_target
             total += 0.5 * error * is_known[row, 0] * counts[row, member]
         expected.append(total)
     np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(*given)), expected, rtol=1e-5)
+
+
+def test_the_trees_say_the_same_of_every_offer_and_of_all_outcomes_behind_the_networks_effects():
+    from training.uplift import _parts
+
+    effects, trees = np.arange(2 * 3 * 2 * 2).reshape(2, 3, 2, 2), np.arange(2 * 3 * 2).reshape(2, 3, 2)
+    parts = _parts(effects, trees)
+    assert parts.shape == (2, 3, 3, 2, 2)
+    for row, member, offer, outcome in np.ndindex(effects.shape):
+        assert parts[row, member, 0, offer, outcome] == effects[row, member, offer, outcome]
+        for tree_outcome in range(2):
+            assert parts[row, member, 1 + tree_outcome, offer, outcome] == trees[row, member, tree_outcome]
