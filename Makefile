@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 SOURCE ?= shop
 DATA ?=
+PROFILE ?=
+PROFILED := $(if $(PROFILE),PORTRAIT_PROFILE=$(PROFILE))
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -17,11 +19,11 @@ $(STAMP): requirements/portrait.txt requirements/uv.txt pyproject.toml requireme
 	@bash requirements/setup.sh $(VENV)
 	@touch $@
 
-demo: setup ## the whole road: SOURCE=shop (default) or SOURCE=online_retail DATA=folder
-	@$(BIN)/portrait demo --source $(SOURCE) $(if $(DATA),--data $(DATA))
+demo: setup ## the whole road: SOURCE=shop (default) or SOURCE=online_retail DATA=folder; PROFILE=services on Postgres, Redis and Celery
+	@$(PROFILED) $(BIN)/portrait demo --source $(SOURCE) $(if $(DATA),--data $(DATA))
 
-up: setup ## start the services in the background
-	@$(BIN)/portrait up
+up: setup ## start the services in the background; PROFILE as for demo
+	@$(PROFILED) $(BIN)/portrait up
 down: setup ## stop the services
 	@$(BIN)/portrait down
 status: setup ## what runs, and where

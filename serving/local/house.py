@@ -30,7 +30,8 @@ def choose(source: str | None = None) -> Settings:
     """The settings of the house to use: `PORTRAIT_HOME` where it is set, else `var/<source>`, else the house in use."""
     settings = get_settings()
     if source and "home" not in settings.model_fields_set:
-        name = source if settings.profile == "embedded" else f"{source}-{settings.profile}"
+        asked = Settings().profile  # what was asked for; the house in use has a profile of its own
+        name = source if asked == "embedded" else f"{source}-{asked}"
         os.environ["PORTRAIT_HOME"] = str(ROOT / "var" / name)
         get_settings.cache_clear()
         settings = get_settings()

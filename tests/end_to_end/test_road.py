@@ -1,93 +1,16 @@
 """The whole road on ten users, by the real DAGs in a real Airflow: numbers by hand from the raw rows to the gRPC answer."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import duckdb
 import httpx
 import numpy as np
 import pytest
 
-from settings import ROOT, get_settings
+from settings import get_settings
 from tests.end_to_end import ten_users
+from tests.end_to_end.road import Road
 
 pytestmark = [pytest.mark.slow, pytest.mark.end_to_end, pytest.mark.timeout(1200)]
-
-PORTS = ("AIRFLOW", "MODEL_SERVER", "MODEL_SERVER_REST", "FEAST", "API", "MLFLOW")
-
-
-@dataclass
-class Road:
-    """A house with its services up and one window of ten users behind it."""
-
-    home: Path
-    environment: dict[str, str]
-    rows: int
-    outcome: dict[str, Any]
-
-    def portrait(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "cli.py", *words], cwd=ROOT, env=self.environment, capture_output=True, text=True)
-
-    def json(self, *words: str) -> Any:
-        done = self.portrait(*words, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    @property
-    def key(self) -> str:
-        return (self.home / "api" / "house_key").read_text(encoding="utf-8").strip()
-
-    def address(self, name: str) -> str:
-        return f"127.0.0.1:{self.environment[f'PORTRAIT_{name}_PORT']}"
-
-    def warehouse(self, query: str) -> list[tuple]:
-        with duckdb.connect(str(self.home / "warehouse.duckdb"), read_only=True) as connection:
-            return connection.execute(query).fetchall()
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
-@pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
-    folder = tmp_path_factory.mktemp("road")
-    ports = {f"PORTRAIT_{name}_PORT": str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
-    road = Road(folder / "house", {**os.environ, "PORTRAIT_HOME": str(folder / "house"), **ports}, ten_users.write(folder / "shop"), {})
-    try:
-        up = road.portrait("up")
-        assert up.returncode == 0, up.stdout + up.stderr
-        done = road.portrait("ingest", "--source", "landing", "--data", str(folder / "shop"), "--epochs", "3", "--json")
-        assert done.returncode == 0, done.stdout + done.stderr
-        road.outcome = json.loads(done.stdout)
-        yield road
-    finally:
-        road.portrait("down")
-
-
-@pytest.fixture
-def in_house(road: Road, monkeypatch: pytest.MonkeyPatch) -> Iterator[Road]:
-    """This process, too, lives in the road's house."""
-    for name, value in road.environment.items():
-        if name.startswith("PORTRAIT_"):
-            monkeypatch.setenv(name, value)
-    get_settings.cache_clear()
-    yield road
-    get_settings.cache_clear()
 
 
 def test_triggering_ingest_alone_leads_to_served_models(road: Road) -> None:

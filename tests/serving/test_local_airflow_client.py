@@ -1,48 +1,36 @@
-"""A pool is kept although Airflow's SQLite is busy for a moment; what Airflow refuses is refused at once."""
+"""What Airflow refuses is told with its status and its words; an Airflow that is away, with the way out."""
 
 import httpx
 import pytest
 
-from serving.local import airflow_client
 from serving.local.airflow_client import AirflowClient
 from serving.local.errors import AirflowRefused
 
 
-@pytest.fixture
-def airflow(monkeypatch: pytest.MonkeyPatch):
-    """A client whose Airflow has no pools and answers POST with the given statuses, in turn; and what it was asked."""
-    monkeypatch.setattr(airflow_client.time, "sleep", lambda _seconds: None)
-
-    def of(statuses: list[int]) -> tuple[AirflowClient, list[str]]:
-        asked, left = [], iter(statuses)
-
-        def answer(request: httpx.Request) -> httpx.Response:
-            if request.url.path == "/auth/token":
-                return httpx.Response(201, json={"access_token": "t"})
-            if request.method == "GET":
-                return httpx.Response(200, json={"pools": []})
-            asked.append(request.method)
-            return httpx.Response(next(left), json={"detail": "said"})
-
-        client = AirflowClient("http://airflow", "a", "b")
-        client._http = httpx.Client(base_url="http://airflow", transport=httpx.MockTransport(answer))
-        return client, asked
-
-    return of
+def client_of(answer) -> AirflowClient:
+    client = AirflowClient("http://airflow", "a", "b")
+    client._http = httpx.Client(base_url="http://airflow", transport=httpx.MockTransport(answer))
+    return client
 
 
-def test_a_pool_is_made_once_the_database_answers_again(airflow):
-    client, asked = airflow([500, 500, 201])
-    client.keep_pool("training", 1)
-    assert asked == ["POST"] * 3
+def test_a_refusal_is_told_with_its_status_and_asked_once() -> None:
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/auth/token":
+            return httpx.Response(201, json={"access_token": "t"})
+        asked.append(request.url.path)
+        return httpx.Response(403, json={"detail": "not for you"})
+
+    with pytest.raises(AirflowRefused, match=r"refused GET /dags \(403\): .*not for you") as refused:
+        client_of(answer).dags()
+    assert refused.value.status == 403
+    assert asked == ["/api/v2/dags"]
 
 
-def test_a_database_that_stays_away_and_a_refusal_are_told(airflow):
-    client, asked = airflow([500] * airflow_client.POOL_TRIES)
-    with pytest.raises(AirflowRefused, match=r"refused POST /pools \(500\)"):
-        client.keep_pool("training", 1)
-    assert len(asked) == airflow_client.POOL_TRIES
-    client, asked = airflow([403])
-    with pytest.raises(AirflowRefused, match=r"\(403\)"):
-        client.keep_pool("training", 1)
-    assert len(asked) == 1
+def test_an_airflow_that_is_away_is_told_with_the_way_out() -> None:
+    def away(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("nobody there")
+
+    with pytest.raises(AirflowRefused, match=r"Airflow at http://airflow does not answer \(nobody there\). Start it with `portrait up`"):
+        client_of(away).dags()
