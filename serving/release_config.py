@@ -40,7 +40,7 @@ def write_config(settings: Settings | None = None) -> None:
 
 
 def _entry(model: str, base: Path, release: Release | None) -> str:
-    policy, there = "", published_versions(model, models_dir=base.parent)
+    policy, there = "", published_versions(model, models_dir=base)
     if release is not None:
         there = [number for number in release.serves["versions"] if number in there]
         versions = " ".join(f"versions: {number}" for number in there)
