@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     redis: str = Field("127.0.0.1:6379,db=0", description="Redis as Feast writes it: host:port, then options such as db=0,password=...")
     clock: Literal["data", "wall"] = Field("data", description="now, for online reads: the newest time known from records, or UTC time")
     training_threads: int = Field(2, ge=1, description="CPU threads of one training task")
+    training_processes: int = Field(
+        1, ge=1, description="workers of the queue `gpu` that train the encoder together, each on its share of every batch, on JAX"
+    )
     training_users_in_memory: int = Field(
         200_000, ge=1, description="above this, histories are trained on from disk, and models are judged on so many users drawn by seed"
     )

@@ -1,6 +1,7 @@
 """### Point-in-time frames into models, each with its verdict
 
-1. **encoder** - the sequence model that all others share, on the queue `gpu`.
+1. **encoder** - the sequence model that all others share, on the queue `gpu`; with `PORTRAIT_TRAINING_PROCESSES`, trained together with
+   its **companion** tasks on other workers.
 2. **model** - one mapped run per model, on the queue `gpu`, one at a time on this machine (pool `training`). A model whose tables the shop
    lacks is skipped with the reason; the others go on.
 3. **candidates** - names the runs that ended, for `deploy`.
@@ -18,6 +19,9 @@ from airflow.sdk import PartitionedAssetTimetable, TriggerRule, dag, get_current
 from dags.assets import CANDIDATES, FEATURES, hand_over, history_of, received
 from dags.choices import DEFAULT_ARGS, training, window
 from dags.failures import skipping
+from settings import get_settings
+
+PROCESSES = get_settings().training_processes
 
 
 @dag(
@@ -26,6 +30,7 @@ from dags.failures import skipping
     doc_md=__doc__,
     default_args=DEFAULT_ARGS,
     tags=["portrait"],
+    max_active_runs=1 if PROCESSES > 1 else 16,  # processes of two runs would hold the workers and wait for each other
     params={**window(), **training()},
 )
 def train() -> None:
@@ -57,7 +62,16 @@ def train() -> None:
         context = get_current_context()
         return hand_over(context, CANDIDATES, {**received(context), "candidates": list(runs)})
 
+    @task(queue="gpu", pool="training")
+    def companion(process: int) -> None:
+        from training.runs import accompany_encoder
+
+        choices = received(get_current_context())
+        accompany_encoder(history_of(choices), {name: choices[name] for name in ("seed", "epochs", "promote")}, process)
+
     candidates(model.expand(job=encoder()))
+    if PROCESSES > 1:  # beside the encoder, on other workers
+        companion.expand(process=list(range(1, PROCESSES)))
 
 
 train()

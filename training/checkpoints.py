@@ -18,11 +18,13 @@ import numpy as np
 class Checkpoint:
     """One file, `path`, written whole or not at all after each epoch."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, is_read_only: bool = False) -> None:
+        self.path, self.is_read_only = path, is_read_only
 
     def save(self, model: keras.Model, facts: dict[str, Any], best: list[np.ndarray] | None) -> None:
-        """Keeps the model's whole state, `facts` that JSON can hold, and the best weights so far."""
+        """Keeps the model's whole state, `facts` that JSON can hold, and the best weights so far; of several processes, one does."""
+        if self.is_read_only:
+            return
         parts = {"state": _state(model), "best": best or []}
         arrays: dict[str, Any] = {
             f"{part}_{place}": np.asarray(values) for part, found in parts.items() for place, values in enumerate(found)
@@ -48,7 +50,8 @@ class Checkpoint:
 
     def discard(self) -> None:
         """Forgets what was kept: the fit has ended."""
-        self.path.unlink(missing_ok=True)
+        if not self.is_read_only:
+            self.path.unlink(missing_ok=True)
 
 
 def _variables(model: keras.Model) -> list[Any]:

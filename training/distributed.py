@@ -7,9 +7,49 @@ the devices of one machine under `tf.distribute.MirroredStrategy`, and on severa
 
 from __future__ import annotations
 
+import json
 import os
+import socket
+import time
+from pathlib import Path
 
 import numpy as np
+
+from settings import get_settings
+from sources.durable import replace_text
+
+MEETING_SECONDS = 300
+
+
+class NobodyCame(Exception):
+    """The processes that should train together did not find each other in time."""
+
+
+def meet(place: Path, process: int, processes: int) -> None:
+    """`join` for tasks that Airflow starts anywhere: process 0 writes into the file `place` where it listens, and the others wait for it.
+
+    To be called before Keras is imported. Raises NobodyCame where process 0 wrote nothing within five minutes.
+    """
+    os.environ["KERAS_BACKEND"] = "jax"
+    if process == 0:
+        host = get_settings().host
+        with socket.create_server(("", 0)) as free:
+            port = free.getsockname()[1]
+        address = f"{host if host.startswith('127.') else socket.gethostname()}:{port}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(place, json.dumps({"coordinator": address}))
+    else:
+        deadline = time.monotonic() + MEETING_SECONDS
+        while not place.exists():
+            if time.monotonic() > deadline:
+                raise NobodyCame(
+                    f"{processes} processes train the encoder together, and the first has not come within {MEETING_SECONDS} s. Start as "
+                    "many workers of the queue `gpu` (PORTRAIT_GPU_WORKERS), or lower PORTRAIT_TRAINING_PROCESSES."
+                )
+            time.sleep(0.2)
+        address = json.loads(place.read_text())["coordinator"]
+    join(address, processes, process)
+    place.unlink(missing_ok=True)  # all are there: whoever comes later belongs to another try
 
 
 def join(coordinator: str, processes: int, process: int) -> None:
@@ -23,7 +63,7 @@ def join(coordinator: str, processes: int, process: int) -> None:
         raise RuntimeError(f"Several processes train on JAX. Keras runs on {keras.backend.backend()}. Set KERAS_BACKEND=jax.")
     import jax
 
-    if os.environ.get("JAX_PLATFORMS") == "cpu":
+    if not Path("/dev/nvidiactl").exists():
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(coordinator, processes, process)
     keras.distribution.set_distribution(

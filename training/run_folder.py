@@ -123,10 +123,15 @@ def content_hash(*parts: Any) -> str:
     return digest.hexdigest()[:8]
 
 
+def run_path(model: str, window: TrainingWindow, seed: int, content: str) -> Path:
+    """The same window, seed and content are the same run."""
+    return get_settings().candidates_dir / model / f"{window.start}_{window.end}_s{seed}_{content}"
+
+
 @contextmanager
 def run_folder(model: str, window: TrainingWindow, seed: int, content: str) -> Iterator[tuple[Path, Path]]:
     """The folder to write into, and the one that takes its place when the block ends well; an equal run from before is replaced."""
-    final = get_settings().candidates_dir / model / f"{window.start}_{window.end}_s{seed}_{content}"
+    final = run_path(model, window, seed, content)
     final.parent.mkdir(parents=True, exist_ok=True)
     draft = final.parent / f".{final.name}.tmp-{os.getpid()}"
     shutil.rmtree(draft, ignore_errors=True)

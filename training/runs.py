@@ -20,7 +20,7 @@ from training.encoder_config import EncoderConfig
 from training.fraud_config import FraudConfig
 from training.portrait_config import PortraitConfig
 from training.registry import circumstances
-from training.run_folder import Run, TrainingOptions, TrainingSkipped, TrainingWindow, conclude, content_hash, run_folder, skip
+from training.run_folder import Run, TrainingOptions, TrainingSkipped, TrainingWindow, conclude, content_hash, run_folder, run_path, skip
 from training.signatures import SERVED_MODELS
 from training.uplift_config import UpliftConfig
 
@@ -37,9 +37,7 @@ def train_encoder(window: TrainingWindow | tuple[date, date], options: TrainingO
     where there are neither events nor campaigns nor applications for credit.
     """
     window, options = _window(window), _options(options)
-    from training import devices
-
-    devices.prepare()
+    _prepare_encoder(window, 0)
     from training.checkpoints import Checkpoint
     from training.credit_rows import credit_rows
     from training.encoder import train_encoder_network
@@ -49,15 +47,12 @@ def train_encoder(window: TrainingWindow | tuple[date, date], options: TrainingO
     from training.tracking import LiveRun
 
     started = time.monotonic()
-    catalogue = catalogue_at(window.holdout_at)
-    config = EncoderConfig(sequence_length=get_settings().sequence_length)
-    config = replace(config, epochs=options.epochs) if options.epochs else config
-    seed = options.chosen_seed
+    catalogue, config, seed = catalogue_at(window.holdout_at), _encoder_config(options), options.chosen_seed
     with known_histories(window.holdout_at, window.start_at) as (histories, known):
         content = content_hash(config.to_dict(), known, catalogue.item_ids, catalogue.title)
         with run_folder(ENCODER, window, seed, content) as (draft, final):
             live = LiveRun(ENCODER, final.name)
-            watch = Watch(_log.info, live.log, Checkpoint(final.with_name(f".{final.name}.checkpoint")))
+            watch = Watch(_log.info, live.log, Checkpoint(_checkpoint_of(final)))
             try:
                 encoder = train_encoder_network(histories, catalogue, config, seed, watch=watch)
             except ValueError as error:
@@ -74,6 +69,46 @@ def train_encoder(window: TrainingWindow | tuple[date, date], options: TrainingO
             (draft / "metrics.json").write_text(json.dumps(figures))
             live.finish({**encoder.config.to_dict(), "seed": seed, "window": f"{window.start}/{window.end}"}, figures)
             return Run(ENCODER, final, figures, False, "an encoder is not served by itself")
+
+
+def accompany_encoder(
+    window: TrainingWindow | tuple[date, date], options: TrainingOptions | Mapping[str, Any] | None, process: int
+) -> None:
+    """Trains the encoder beside `train_encoder`, as process number `process` of `settings.training_processes`, and keeps nothing."""
+    window, options = _window(window), _options(options)
+    _prepare_encoder(window, process)
+    from training.checkpoints import Checkpoint
+    from training.encoder import train_encoder_network
+    from training.fitting import Watch
+    from training.frames import catalogue_at
+    from training.known_histories import known_histories
+
+    catalogue, config, seed = catalogue_at(window.holdout_at), _encoder_config(options), options.chosen_seed
+    with known_histories(window.holdout_at, window.start_at) as (histories, known):
+        kept = run_path(ENCODER, window, seed, content_hash(config.to_dict(), known, catalogue.item_ids, catalogue.title))
+        watch = Watch(_log.info, None, Checkpoint(_checkpoint_of(kept), is_read_only=True))
+        try:
+            train_encoder_network(histories, catalogue, config, seed, watch=watch)
+        except ValueError as error:  # `train_encoder` says it, and what follows from it
+            _log.warning("No encoder: %s", error)
+
+
+def _prepare_encoder(window: TrainingWindow, process: int) -> None:
+    from training import devices, distributed
+
+    processes = get_settings().training_processes
+    if processes > 1:
+        distributed.meet(get_settings().candidates_dir / ENCODER / f".{window.start}_{window.end}.meeting", process, processes)
+    devices.prepare()
+
+
+def _encoder_config(options: TrainingOptions) -> EncoderConfig:
+    config = EncoderConfig(sequence_length=get_settings().sequence_length)
+    return replace(config, epochs=options.epochs) if options.epochs else config
+
+
+def _checkpoint_of(final: Path) -> Path:
+    return final.with_name(f".{final.name}.checkpoint")
 
 
 def train_model(

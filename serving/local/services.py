@@ -102,12 +102,10 @@ def services(settings: Settings) -> list[Service]:
                 str(settings.mlflow_port),
                 "--workers",
                 "1",
-                "--backend-store-uri",
-                settings.mlflow_uri,
                 "--artifacts-destination",
                 str(settings.home / "mlflow" / "artifacts"),
             ),
-            house,
+            {**house, "MLFLOW_BACKEND_STORE_URI": settings.mlflow_uri},  # it holds a password: not on the command line
             f"http://{settings.browsed_host}:{settings.mlflow_port}",
             lambda: _status(f"{settings.mlflow_url}/health") == 200,
             {"PORTRAIT_MLFLOW_PORT": settings.mlflow_port},

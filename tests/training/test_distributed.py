@@ -78,3 +78,55 @@ def test_every_row_of_a_batch_is_fed_by_one_process(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(distributed, "_place", lambda: (0, 3))
     with pytest.raises(ValueError, match=r"`batch_rows` must be a multiple of the processes\. Received 8 and 3"):
         distributed.share_of_batches(order, 8)
+
+
+TASK = """
+import sys
+from datetime import date
+from training import frames
+from tests.training.fake_features import FakeFeatures, events_of, no_labels
+fake = FakeFeatures(events_of(10, 6), no_labels())
+for name in ("training_frame", "rows_as_of", "read_mart"):
+    setattr(frames, name, getattr(fake, name))
+from training.runs import accompany_encoder, train_encoder
+window, options, process = (date(2024, 1, 1), date(2024, 3, 1)), {"epochs": 2, "seed": 1}, int(sys.argv[1])
+if process:
+    accompany_encoder(window, options, process)
+else:
+    train_encoder(window, options)
+"""
+
+
+def loss_of_tasks(home: Path, processes: int) -> float:
+    """The encoder's loss by as many processes as Airflow's workers would be, started in the wrong order."""
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "PYTHONPATH": str(ROOT),
+        "PORTRAIT_HOME": str(home),
+        "PORTRAIT_TRAINING_PROCESSES": str(processes),
+    }
+    running = [
+        subprocess.Popen([sys.executable, "-c", TASK, str(process)], env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        for process in reversed(range(processes))
+    ]
+    for one in running:
+        _, told = one.communicate(timeout=300)
+        assert one.returncode == 0, told[-3000:]
+    [metrics] = (home / "candidates" / "encoder").glob("*/metrics.json")
+    assert not list((home / "candidates" / "encoder").glob(".*"))  # neither meeting nor checkpoint is left
+    return float(json.loads(metrics.read_text())["loss"])
+
+
+def test_two_tasks_train_one_encoder_to_the_loss_of_one(tmp_path: Path):
+    pytest.importorskip("jax")
+    assert loss_of_tasks(tmp_path / "two", 2) == pytest.approx(loss_of_tasks(tmp_path / "one", 1), rel=1e-5)
+
+
+def test_who_waits_for_nobody_is_told_what_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from training import distributed
+
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(distributed, "MEETING_SECONDS", 0)
+    with pytest.raises(distributed.NobodyCame, match=r"2 processes train the encoder together.*PORTRAIT_GPU_WORKERS"):
+        distributed.meet(tmp_path / "meeting", 1, 2)
