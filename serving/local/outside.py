@@ -4,6 +4,7 @@ import re
 import time
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import numpy as np
@@ -92,7 +93,7 @@ def _example_users(settings: Settings) -> list[str]:
     """The customers that the web page offers to look at, for somebody who has logged in there."""
     with httpx.Client(base_url=settings.api_url, timeout=60, follow_redirects=True) as browser:
         page = browser.post("/login", data={"key": keys.house_key(settings), "next": "/"}).raise_for_status().text
-    return re.findall(r'href="/\?user=([^"&]+)"', page)
+    return [unquote(user) for user in re.findall(r'href="/\?user=([^"&]+)"', page)]
 
 
 def _history(portrait: dict[str, Any]) -> dict[str, np.ndarray]:
