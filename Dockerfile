@@ -39,7 +39,8 @@ FROM runtime AS serving
 COPY --from=serving-packages /opt/venv /opt/venv
 COPY . .
 COPY --from=serving-packages /protos serving
-RUN python -m compileall -q .
+ARG REVISION=
+RUN python -m compileall -q . && printf '%s\n' "$REVISION" >REVISION
 USER 10001:10001
 CMD ["portrait", "service", "api"]
 
@@ -56,7 +57,8 @@ FROM runtime AS airflow
 COPY --from=airflow-packages /opt/venv /opt/venv
 COPY . .
 COPY --from=airflow-packages /protos serving
-RUN python -m compileall -q .
+ARG REVISION=
+RUN python -m compileall -q . && printf '%s\n' "$REVISION" >REVISION
 USER 10001:10001
 CMD ["portrait", "service", "airflow-scheduler"]
 
@@ -69,6 +71,7 @@ FROM runtime AS airflow-gpu
 COPY --from=airflow-gpu-packages /opt/venv /opt/venv
 COPY . .
 COPY --from=airflow-gpu-packages /protos serving
-RUN python -m compileall -q .
+ARG REVISION=
+RUN python -m compileall -q . && printf '%s\n' "$REVISION" >REVISION
 USER 10001:10001
 CMD ["portrait", "service", "worker-gpu-1"]

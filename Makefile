@@ -41,7 +41,7 @@ endif
 secrets: ## write .env: a fresh random value for each secret of docker-compose.yml that it lacks
 	@sh docker/secrets.sh
 images: ## build the images of docker-compose.yml
-	@$(COMPOSE) build
+	@REVISION=$$(git rev-parse HEAD 2>/dev/null) $(COMPOSE) build
 status: setup ## what runs, and where
 	@$(BIN)/portrait status
 doctor: setup ## what is wrong, before you find out
