@@ -13,24 +13,14 @@ import pytest
 from quality.postgres import connect
 from serving.local import processes
 from settings import Settings, get_settings
+from tests.end_to_end import test_road as embedded
 from tests.end_to_end.road import Road
-from tests.end_to_end.test_road import (  # noqa: F401
-    test_a_failing_gate_stops_the_road_and_leaves_the_online_store_as_it_was,
-    test_a_planted_future_purchase_changes_no_training_row,
-    test_an_answer_of_the_api_is_a_logged_decision_of_the_stable_version,
-    test_an_empty_history_is_answered_by_popularity_as_counted_by_hand,
-    test_every_raw_row_is_accepted_quarantined_or_a_duplicate,
-    test_recommendations_are_the_grpc_answer_less_what_was_bought_or_is_out_of_stock,
-    test_served_features_equal_offline_features_for_every_user,
-    test_served_features_equal_the_hand_count,
-    test_the_feature_server_answers_on_its_port,
-    test_the_page_shows_a_customer_to_who_has_a_key,
-    test_triggering_ingest_alone_leads_to_served_models,
-    test_what_no_model_serves_is_answered_with_the_reason,
-)
 
 pytestmark = [pytest.mark.slow, pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 PROFILE = "services"
+
+#: The tests of the embedded road, in their order: later ones change the house.
+globals().update({name: test for name, test in vars(embedded).items() if name.startswith("test_")})
 
 
 def rows(url: str, query: str) -> list[tuple]:
