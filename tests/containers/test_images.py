@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from settings import ROOT
+from training import registry
 
 FOLDERS = {"settings", "cli", "sources", "quality", "feature_repo", "training", "serving", "dags"}
 #: What the services of the image `serving` begin with.
@@ -107,6 +110,15 @@ def test_the_health_check_needs_no_package_and_says_what_is_ill(tmp_path: Path) 
     assert check(answers.as_uri(), "scheduler") == (1, f"{answers.as_uri()}: scheduler is {{'status': 'unhealthy'}}\n")
     assert check(answers.as_uri(), "triggerer")[0] == 1
     assert check("http://127.0.0.1:9/healthz")[0] == 1
+
+
+def test_code_in_an_image_knows_the_revision_that_it_was_built_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "ROOT", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))  # an image has no git
+    assert registry._revision.__wrapped__() == ""
+    (tmp_path / "REVISION").write_text("abc123\n")
+    assert registry._revision.__wrapped__() == "abc123"
+    assert DOCKERFILE.count("printf '%s\\n' \"$REVISION\" >REVISION") == 3
 
 
 @cache
