@@ -16,7 +16,7 @@ Services = dict[str, dict[str, Any]]
 FILES = ("docker-compose.yml", "docker-compose.gpu.yml", "docker-compose.offline.yml")
 ONE_SHOT = {"init"}
 #: Variables that builds read: the images' base, and the code's revision, which `make images` gives.
-OWN_VARIABLES = {"PORTRAIT_BASE_IMAGE", "REVISION"}
+OWN_VARIABLES = {"BASE_IMAGE", "REVISION"}
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)([^}]*)\}")
 
 
