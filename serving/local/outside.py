@@ -81,7 +81,7 @@ def _answers(settings: Settings) -> dict[str, Any]:
             "portrait": portrait,
             "recommendations": api.recommendations(users[0], 10),
             "offers": api.offers(users[0]),
-            "predicted": {"version": answer.version, "item_ids": [item.decode() for item in answer["item_ids"][0]]},
+            "predicted": {"version": answer.version, "item_ids": answer["item_ids"][0].tolist()},
             "latencies": {
                 "Predict, over gRPC": timed(predict, users),
                 "recommendation, over HTTP": timed(lambda user: api.recommendations(user, 10), users),
