@@ -10,7 +10,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 COMPOSE ?= $(if $(shell docker compose version 2>/dev/null),docker compose,docker-compose)
 
-.PHONY: help setup demo up down secrets images status doctor format lint types layers sql test test-fast check requirements clean
+.PHONY: help setup demo up down secrets images status doctor backup restore format lint types layers sql test test-fast check requirements \
+	clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -46,6 +47,10 @@ status: setup ## what runs, and where
 	@$(BIN)/portrait status
 doctor: setup ## what is wrong, before you find out
 	@$(BIN)/portrait doctor
+backup: setup ## everything stateful into one folder: TO=folder
+	@$(BIN)/portrait backup $(or $(TO),$(error name a folder that does not exist yet: make backup TO=folder))
+restore: setup ## a house from a backup: FROM=folder, into PORTRAIT_HOME or HOUSE=folder
+	@$(BIN)/portrait restore $(or $(FROM),$(error name a backup: make restore FROM=folder)) $(if $(HOUSE),--home $(HOUSE))
 
 format: setup ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

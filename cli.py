@@ -11,10 +11,12 @@ import typer
 from quality.commands import quality, quarantine
 from serving.campaign_commands import campaign
 from serving.key_commands import keys
+from serving.local.backup_commands import backup, restore
 from serving.local.commands import demo, doctor, down, ingest, load, prepare, run, service, sources, status, up
 from serving.local.questions import changes, offers, parity, recommend, show
 from serving.release_commands import release
 from serving.segment_commands import segments
+from serving.user_commands import users
 from training.commands import evaluate, synthesize
 
 EXIT_CODES = (
@@ -46,6 +48,8 @@ for command in (
     offers,
     changes,
     parity,
+    backup,
+    restore,
     synthesize,
 ):
     app.command()(command)
@@ -54,6 +58,7 @@ for name, group in {
     "quarantine": quarantine,
     "quality": quality,
     "keys": keys,
+    "users": users,
     "release": release,
     "campaign": campaign,
     "segments": segments,

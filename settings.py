@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     gate_rules: str = Field("", description="TOML file with the rules of the models' gate; empty: training/gate.toml")
     fraud_costs: str = Field("", description="TOML file with what decisions about orders cost; empty: training/fraud.toml")
     recommend_rules: str = Field("", description="TOML file with the rules of recommendation; empty: serving/recommend.toml")
+    credit_augmentation: bool = Field(False, description="teach the credit model drawn defaults too, where they help; costs minutes")
     credit_policy: str = Field("", description="TOML file with the credit policy: thresholds, points, reasons; empty: training/credit.toml")
     release_rules: str = Field("", description="TOML file with the rules of a release; empty: serving/release.toml")
     segment_rules: str = Field("", description="TOML file with segments by rules; empty: serving/segments.toml")
@@ -165,6 +166,11 @@ class Settings(BaseSettings):
     def house_file(self) -> Path:
         """`PORTRAIT_*` lines that belong to this house alone: its profile and where its servers are, passwords included."""
         return self.home / "house.env"
+
+    @property
+    def restoring_file(self) -> Path:
+        """Stands while `portrait restore` fills this house, and names the backup; a house that has one is not whole."""
+        return self.home / ".restoring"
 
     @property
     def model_server_target(self) -> str:

@@ -1,11 +1,10 @@
 """Adult by the GAN, by CTGAN and TVAE, and by SMOTE: train on synthetic, test on real; nearest rows; membership.
 
-`python -m benchmarks.gan --data DIR [--seeds N] [--peers PYTHON] [--credit CSV] [--churn CSV] [--search SECONDS] [--minutes M]
-[--json FILE | --page FILE]`
+`python -m benchmarks.gan --data DIR [--seeds N] [--peers PYTHON] [--search SECONDS] [--minutes M] [--json FILE]`
 
 The training file is cut into four parts to learn from and one to choose by, once. Boosting is tuned on real rows; `--search` also chooses
-the GAN's settings there. The test file is read at the end and chooses nothing. The result is written after every table. `--page` writes
-a kept result to `docs/benchmarks.md`.
+the GAN's settings there. The test file is read at the end and chooses nothing. The peers work beside; the result is written after every
+table, so that a run that is cut is a result. `--page FILE [FILE ...]` writes kept results, of one machine each, to `docs/benchmarks.md`.
 """
 
 import argparse
@@ -23,8 +22,8 @@ import keras
 import numpy as np
 import pandas as pd
 
-from benchmarks.gan_page import section
-from benchmarks.gan_tables import adult, credit
+from benchmarks.gan_page import MEANING, section
+from benchmarks.gan_tables import adult
 from benchmarks.page import circumstances, write_part
 from training.gan.config import GanConfig
 from training.gan.fidelity import fidelity
@@ -34,13 +33,11 @@ from training.gan.smote import smote
 from training.gan.synthesis import fit_head, synthesis_of
 from training.gan.utility import predicted, scores, tune, utility
 from training.gan.verdict import sharing
-from training.gan_augmentation import augment
 from training.splits import folds_of, targets_sha256
 
 TARGET = "income"
 SEED = 7
 PEERS = ("CTGAN", "TVAE")
-AUGMENTING_STEPS = 8000
 #: What `--search` tries, by a GAN of the first seed and its table on the validation part; each is what it changes of the defaults.
 SEARCHED: tuple[dict[str, Any], ...] = (
     {},
@@ -74,7 +71,6 @@ class Run:
             "boosting": self.choice,
             "search": [],
             "tables": [],
-            "augmentation": [],
         }
 
     def log(self, line: str) -> None:
@@ -89,7 +85,7 @@ class Run:
     def measure(self, name: str, seed: int, made: pd.DataFrame, **more: Any) -> None:
         """One table's figures, on the test file."""
         kept = privacy(self.learn, self.test, made, seed) if name != "real" else {}
-        found = {
+        found: dict[str, Any] = {
             "name": name,
             "seed": seed,
             "rows": len(made),
@@ -148,18 +144,6 @@ class Run:
                 name, seed, drawn.table, **trained, drawing_seconds=took, counts=drawn.counts, curves=gan.curves, restarts=gan.restarts
             )
 
-    def augmented(self, name: str, table: pd.DataFrame, target: str) -> None:
-        """What rows of the rarest class add on rows kept out, and whether a trainer would take them."""
-        began = time.monotonic()
-        config = replace(self.config, steps=min(self.config.steps, AUGMENTING_STEPS))
-        found = augment(table, target, SEED, config)
-        took = round(time.monotonic() - began, 1)
-        rare = float(table[target].value_counts(normalize=True).min())
-        told = {"allowed": found.use.allowed, "reasons": list(found.use.reasons), "lift": found.lift, "added": found.added}
-        self.result["augmentation"].append({"name": name, "rows": len(table), "rare": rare, "seconds": took, **told})
-        self.write()
-        self.log(f"{name}: {'allowed' if found.use.allowed else 'refused'}, {found.use.reasons[0]}")
-
     def peer(self, name: str, seed: int, made: pd.DataFrame, told: dict[str, Any]) -> None:
         """A peer's table as it is, and with the same head behind it: what the head alone is worth."""
         for column in made.columns:
@@ -213,21 +197,23 @@ def _device() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with adult-train.csv and adult-test.csv")
-    parser.add_argument("--credit", type=Path, help="Taiwan's UCI_Credit_Card.csv, for augmentation")
-    parser.add_argument("--churn", type=Path, help="a table by benchmarks.gan_tables, for augmentation")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--peers", type=Path, help="a Python with requirements/gan_peers.in")
     parser.add_argument(
         "--search", type=float, default=0.0, metavar="SECONDS", help="seconds in which settings are tried on validation rows"
     )
-    parser.add_argument("--minutes", type=float, default=600.0, help="after these minutes no further peer is waited for")
+    parser.add_argument(
+        "--minutes", type=float, default=600.0, help="after these minutes no other seed is begun and no further peer is waited for"
+    )
     parser.add_argument("--rows", type=int, help="learn from so many rows only, to try the benchmark itself")
     parser.add_argument("--steps", type=int, help="training steps")
     parser.add_argument("--json", type=Path, help="file for the result")
-    parser.add_argument("--page", type=Path, help="a kept result to write to docs/benchmarks.md, without measuring")
+    parser.add_argument("--page", type=Path, nargs="+", help="kept results to write to docs/benchmarks.md, without measuring")
     given = parser.parse_args()
     if given.page:
-        write_part("gan", section(json.loads(given.page.read_text())))
+        write_part(
+            "gan", "\n\n".join(["## Synthetic rows: Adult", MEANING, *(section(json.loads(path.read_text())) for path in given.page)])
+        )
         return
     config = replace(GanConfig(), **({"steps": given.steps} if given.steps else {}))
     run = Run(given.data, given.rows, given.json, config)
@@ -238,14 +224,13 @@ def main() -> None:
         if given.search:
             run.config = run.search(given.search)
         run.result["config"] = run.config.to_dict()
+        run.measure("SMOTE", SEED, smote(run.learn, TARGET, len(run.learn), SEED))
         for seed in seeds:
+            if time.monotonic() - run.started > 60 * given.minutes:
+                run.log(f"no time for seed {seed}")
+                break
             run.own(seed)
             collect(False)
-        run.measure("SMOTE", SEED, smote(run.learn, TARGET, len(run.learn), SEED))
-        if given.churn:
-            run.augmented("customers who stay away (simulated shop)", pd.read_csv(given.churn), "stays_away")
-        if given.credit:
-            run.augmented("card holders who default (Taiwan)", credit(given.credit), "default")
         while collect(True) and time.monotonic() - run.started < 60 * given.minutes:
             pass
         collect(False)

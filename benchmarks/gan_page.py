@@ -4,23 +4,23 @@ from typing import Any
 
 import numpy as np
 
+MEANING = (
+    "Mean over seeds, least and greatest in brackets. *Judge* keeps drawn rows as often as a classifier takes them for real, *head* "
+    "draws the target by a classifier of the real rows, which also stands behind the peers, to show what it is worth by itself. "
+    "*Pairs*: total variation of two columns together, mean over all pairs, beside the test rows. *Membership*: AUC of an attack that "
+    "tells learned rows from unseen ones; *closer*: share of rows nearer to a learned row than to an unseen one; .5 is no leak. "
+    "*Nearest 5 %*: distance of the nearest twentieth of rows to learned rows, less that of test rows."
+)
+
 
 def section(result: dict[str, Any]) -> str:
     """The result as Markdown: one row a kind of table, the mean over its seeds and their range."""
     counts, tables = result["counts"], result["tables"]
     lines = [
-        "## Synthetic rows: Adult",
-        "",
         f"`python -m benchmarks.gan`, {result['date']}, {result['machine']}, {result['device']}, backend {result['backend']}, Keras "
         f"{result['keras']}. Learned from {counts['learn']:,} rows, settings chosen on {counts['validation']:,}, tested on "
         f"{counts['test']:,}; SHA-256 of the test targets `{result['targets_sha256'][:16]}`. Gradient boosting tuned on real rows "
         f"({', '.join(f'{name} {value}' for name, value in result['boosting'].items())}) learns from each table.",
-        "",
-        "Mean over seeds, least and greatest in brackets. *Judge* keeps drawn rows as often as a classifier takes them for real, *head* "
-        "draws the target by a classifier of the real rows, which also stands behind the peers, to show what it is worth by itself. "
-        "*Pairs*: total variation of two columns together, mean over all pairs, beside the test rows. *Membership*: AUC of an attack that "
-        "tells learned rows from unseen ones; *closer*: share of rows nearer to a learned row than to an unseen one; .5 is no leak. "
-        "*Nearest 5 %*: distance of the nearest twentieth of rows to learned rows, less that of test rows.",
         "",
         "| table | seeds | macro-F1 | AUC | pairs | membership | closer | nearest 5 % | copies | may be shared | training, s (CPU s) |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -56,28 +56,13 @@ def section(result: dict[str, Any]) -> str:
             for row in result["search"]
         )
         lines += ["", f"Tried on the validation rows, by the GAN alone ({tried['seconds']:.0f} s the first): {told}."]
-    if result["augmentation"]:
-        lines += [
-            "",
-            "Rows of the rarest class beside as many real ones, by the GAN with judge and head; average precision of that class on rows "
-            "that nothing learned from, by boosting tuned without them:",
-            "",
-            "| rows | rare | alone | augmented | difference | taken |",
-            "| --- | --- | --- | --- | --- | --- |",
-        ]
-    for found in result["augmentation"]:
-        step = found["lift"]
-        figures = ["–"] * 3
-        if step:
-            one, two, gap = (step[f"average_precision_{name}"] for name in ("alone", "augmented", "lift"))
-            figures = [f"{one['mean']:.4f}", f"{two['mean']:.4f}", f"{gap['mean']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]"]
-        cells = [
-            f"{found['name']}, {found['rows']:,}",
-            f"{100 * found['rare']:.1f} %",
-            *figures,
-            "yes" if found["allowed"] else "no, refused",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+    minutes = [
+        f"{name} {np.mean([table['cpu_seconds'] for table in tables if table['name'] == name]) / 60:.1f}"
+        for name in ("GAN alone", "CTGAN", "TVAE")
+        if any(table["name"] == name for table in tables)
+    ]
+    if result["device"].lower() == "cpu":
+        lines += ["", f"CPU minutes to train on a seed, which one core takes: {', '.join(minutes)}."]
     return "\n".join(lines)
 
 

@@ -38,7 +38,11 @@ def measure(now: datetime) -> dict[str, object]:
     seconds = time.process_time() - started
     told = first.facts()
     before = Before(told["names"], *(np.array(told[name], np.float32) for name in ("centres", "mean", "spread")))
-    result: dict[str, object] = {"customers": len(users[now]), "segments": len(first.names), "CPU seconds to learn them": f"{seconds:.1f}"}
+    result: dict[str, object] = {
+        "customers": f"{len(users[now]):,}",
+        "segments": len(first.names),
+        "CPU seconds to learn them": f"{seconds:.1f}",
+    }
     for kind, earlier in (("goes on from the earlier run", before), ("learned anew", None)):
         again = fit_segments(numbers[now], SEED + 1, earlier)
         assert again is not None

@@ -118,9 +118,14 @@ def main() -> None:
         f"a row without an effect, {campaigns // 5:,} with one, {LOOKS} daily looks, alpha {ALPHA}. With {campaigns:,} campaigns a share "
         f"of .05 is known to {1.96 * np.sqrt(0.05 * 0.95 / campaigns):.3f}."
     )
+    meaning = (
+        "*Wrong*: share of the campaigns without an effect in which a rule ever said that there is one. *Always valid*: the ledger's "
+        "intervals, looked at daily. The effect is one that a fixed test on the last day finds in four of five campaigns; *times the "
+        "users* is how many more the always valid rule needs for that, by where its interval ends on the last day."
+    )
     table = ["| " + " | ".join(rows[0]) + " |", "| " + " | ".join("---" for _ in rows[0]) + " |"]
     table += ["| " + " | ".join(str(value) for value in row.values()) + " |" for row in rows]
-    write_part("sequential", "\n".join(["## Experiments that may be looked at daily", "", head, "", *table, ""]))
+    write_part("sequential", "\n".join(["## Experiments that may be looked at daily", "", head, "", meaning, "", *table, ""]))
 
 
 if __name__ == "__main__":

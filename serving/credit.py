@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.decisions import Decision, decision_log, decision_time
+from serving.decisions import Decision, decision_time, durable_log
 from serving.errors import BadRequest, NotServed
 from serving.model_client import Prediction
 from serving.shop_front import ShopFront, front
@@ -42,9 +42,13 @@ class Application:
 
 @dataclass(frozen=True)
 class Reason:
-    """A group of columns that lowered the score, in words, and the points it cost compared with a typical good payer."""
+    """A group of columns that lowered the score, in words, and the points it cost compared with a typical good payer.
+
+    `direction` says where the applicant's own values lie to the good payer's (`training.credit_explain.DIRECTIONS`).
+    """
 
     code: str
+    direction: str
     points: float
     en: str
     zh: str
@@ -146,8 +150,23 @@ def _inputs(application: Application, shop: ShopFront, policy: CreditPolicy) -> 
 def _reasons(answer: Prediction, policy: CreditPolicy) -> tuple[Reason, ...]:
     costs = policy.points_per_log_odds * answer["effects"][0].astype(float)
     groups = _texts(answer["groups"][0])
+    sides = _texts(answer["directions"][0]) if "directions" in answer else [""] * len(groups)  # older versions tell none
     order = [place for place in np.argsort(-costs, kind="stable")[: policy.most_reasons] if costs[place] >= policy.least_points]
-    return tuple(Reason(groups[place], round(float(costs[place]), 1), **policy.in_words(groups[place])) for place in order)
+    return tuple(
+        Reason(groups[place], sides[place], round(float(costs[place]), 1), **policy.in_words(groups[place], sides[place]))
+        for place in order
+    )
+
+
+def logged_code(reason: Reason) -> str:
+    """A reason as the log of decisions has it: `x_other_debt:high`."""
+    return f"{reason.code}:{reason.direction}" if reason.direction else reason.code
+
+
+def code_in_words(code: str, language: str) -> str:
+    """A logged reason in the words of the policy in force."""
+    group, _, direction = code.partition(":")
+    return policy_in_force().in_words(group, direction)[language]
 
 
 def _ways_out(
@@ -210,11 +229,11 @@ def _logged(application: Application, told: CreditDecision) -> str:
         told.as_of,
         score=told.probability,
         arm=told.decision,
-        reason=json.dumps([reason.code for reason in told.reasons]),
+        reason=json.dumps([logged_code(reason) for reason in told.reasons]),
     )
-    name = decision_log().log([row], decision_time(get_settings(), told.as_of))
+    name = durable_log().log([row], decision_time(get_settings(), told.as_of))
     if name is None:
-        raise NotServed("A decision must be logged before it is given. The log of decisions is full. Send the request again later.")
+        raise NotServed("A decision must be on disk before it is given. The log of decisions took no row. Send the request again later.")
     return f"{name}.1"
 
 

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas  # noqa: F401 - pyarrow would import it at the first write, in somebody's request
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -38,9 +39,10 @@ def list_id(day: date, microseconds: int, writer: str) -> str:
 class Segments:
     """The files of one writer; one thread at a time."""
 
-    def __init__(self, folder: Path, writer: str, *, is_wall_clock: bool) -> None:
-        """Where `is_wall_clock`, the landing day of rows is the day on which they are written; else their own."""
-        self._folder, self._writer, self._is_wall_clock = folder, writer, is_wall_clock
+    def __init__(self, folder: Path, writer: str, *, is_wall_clock: bool, rows: int = SEGMENT_ROWS) -> None:
+        """A segment is closed at `rows`. Where `is_wall_clock`, the landing day of rows is the day on which they are written; else their
+        own."""
+        self._folder, self._writer, self._is_wall_clock, self._rows = folder, writer, is_wall_clock, rows
         self._open: tuple[date, Path, pa.Table] | None = None
 
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -53,9 +55,9 @@ class Segments:
             if self._open is None or self._open[0] != day:
                 self._open = day, self._new_file(day, of_day[0]), SCHEMA.empty_table()
             _, path, held = self._open
-            whole = pa.concat_tables([held, pa.Table.from_pylist(of_day, schema=SCHEMA)])
+            whole = pa.concat_tables([held, pa.Table.from_pylist(of_day, schema=SCHEMA)]).combine_chunks()  # many chunks write slowly
             replace_whole(path, partial(pq.write_table, whole, compression="zstd"))
-            self._open = (day, path, whole) if whole.num_rows < SEGMENT_ROWS else None
+            self._open = (day, path, whole) if whole.num_rows < self._rows else None
 
     def _new_file(self, day: date, first: dict[str, Any]) -> Path:
         folder = self._folder / f"ds={day}"

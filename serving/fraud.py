@@ -12,7 +12,7 @@ import numpy as np
 
 from feature_repo.frames import naive_utc
 from feature_repo.order_features import AskedOrder, features_at_checkout
-from serving.decisions import Decision, decision_log, decision_time
+from serving.decisions import Decision, decision_time, durable_log
 from serving.errors import BadRequest
 from serving.fraud_asked import AskedOrders
 from serving.fraud_links import bursts_by_user
@@ -121,7 +121,7 @@ def log_order(verdict: OrderVerdict, user_id: str | None, settings: Settings) ->
         arm=verdict.verdict,
         reason=json.dumps(list(verdict.reason_codes)),
     )
-    list_id = decision_log().log([decision], decision_time(settings, verdict.counted_to))
+    list_id = durable_log().log([decision], decision_time(settings, verdict.counted_to))
     return list_id and f"{list_id}.1"
 
 

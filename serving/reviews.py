@@ -2,8 +2,8 @@
 
 The queue is no store of its own. It is the log of decisions read backwards: a row of kind `credit` or `order` whose `arm` is `review` is
 open until a row by the model `person` follows about the same subject. Such a verdict is appended to the log like any decision, by a writer
-of its own that returns once it is on disk, so it reaches the warehouse with the others and teaches as a label. What was logged in the
-last second may not be on disk yet, and then not in the queue.
+of its own that returns once it is on disk, so it reaches the warehouse with the others and teaches as a label. What was decided about
+credit or an order is on disk before it is answered, and so in the queue.
 
 A file of the log is read once and again when it grows; of its rows only those of the queue are kept, so memory grows with the reviews of
 OPEN_DAYS, and the first look of a process with the log of these days.

@@ -5,6 +5,7 @@ of what customers then did is looked at, beyond the history that the question gi
 """
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sources.shop import ShopOptions, world_of
+from sources.shop import ShopOptions, stream, world_of
 from sources.shop_block import World, people_of
 from sources.shop_calendar import DAY, busy_hours
 from sources.shop_campaigns import EAGER, OUTCOME_DAYS
@@ -52,6 +53,16 @@ from sources.shop_visits import ENDS, MAX_VIEWS, SHARE_GUEST, appeal, expected_v
 
 _BLOCK = 512  # rows at once, which bounds memory
 _SMALLEST = 1e-7  # a share of taste below this is rounding
+
+
+def true_credit_risk(seed: int, options: dict[str, object]) -> pd.DataFrame:
+    """The probability of default of each application of that shop: `application_id`, `default_probability`.
+
+    The shop is simulated once more, since the risk hangs on what was bought before.
+    """
+    with tempfile.TemporaryDirectory(prefix="portrait-oracle-") as folder:
+        stream(seed, options, Path(folder) / "landing", set())
+        return pd.read_parquet(Path(folder) / "truth" / "credit.parquet", columns=["application_id", "default_probability"])
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ def test_help_names_every_command_and_the_exit_codes(house: Path) -> None:
         "recommend",
         "offers",
         "parity",
+        "backup",
+        "restore",
         "quarantine",
         "quality",
         "evaluate",

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from training.calibration import platt, sigmoid
+from training.credit_augmentation import DrawnRows
 from training.credit_columns import CreditColumns
 from training.credit_config import CreditConfig
 from training.credit_explain import attributions, good_payer
@@ -56,8 +57,18 @@ class Credit:
         return attributions(self.columns.inputs(frame), self.reference, self.columns, self.log_odds)
 
 
-def fit_credit(frame: pd.DataFrame, names: list[str], config: CreditConfig, seed: int, log: Callable[[str], None] | None = None) -> Credit:
-    """The ensemble for `frame`: the columns `names`, and `defaulted` without unknowns. Raises ValueError where one outcome is missing."""
+def fit_credit(
+    frame: pd.DataFrame,
+    names: list[str],
+    config: CreditConfig,
+    seed: int,
+    log: Callable[[str], None] | None = None,
+    drawn: DrawnRows | None = None,
+) -> Credit:
+    """The ensemble for `frame`: the columns `names`, and `defaulted` without unknowns. Raises ValueError where one outcome is missing.
+
+    `drawn` rows teach every group. A group's epoch and the calibration then go by those real rows alone that their generator never saw.
+    """
     truth = frame["defaulted"].to_numpy(np.float32)
     parts = min(config.parts, int(min(truth.sum(), len(truth) - truth.sum())))
     if parts < 2:
@@ -71,20 +82,28 @@ def fit_credit(frame: pd.DataFrame, names: list[str], config: CreditConfig, seed
         [folds_of(truth, parts, seed + repeat)[:, None] == np.arange(parts) for repeat in range(config.repeats)], axis=1
     )  # (rows, groups)
 
+    is_judge, more_defaults = np.ones(len(truth), bool), 0.0
+    teaching, taught = inputs, np.concatenate([truth[:, None], ~held], axis=1).astype(np.float32)
+    if drawn:
+        also, outcome = columns.inputs(drawn.rows), drawn.rows["defaulted"].to_numpy(np.float32)
+        teaching = {name: np.concatenate([values, also[name]]) for name, values in inputs.items()}
+        taught = np.pad(taught, ((0, len(outcome)), (0, 0)), constant_values=1)
+        taught[len(truth) :, 0] = outcome
+        is_judge, more_defaults = ~drawn.is_source, _odds_of_all(taught[:, 0]) - _odds_of_all(truth)
     network = build_credit(inputs["numbers"], columns.sizes, series, config, seed)
-    batch = min(len(truth), int(np.clip(len(truth) // LEAST_STEPS, SMALLEST_BATCH, config.batch)))
-    steps = len(truth) // batch  # whole batches: XLA compiles one shape
+    rows = len(taught)
+    batch = min(rows, int(np.clip(rows // LEAST_STEPS, SMALLEST_BATCH, config.batch)))
+    steps = rows // batch  # whole batches: XLA compiles one shape
     network.compile(
         optimizer=keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay),
         loss=TaughtLoss(),
-        jit_compile=len(truth) >= WORTH_COMPILING,
+        jit_compile=rows >= WORTH_COMPILING,
         steps_per_execution=max(1, min(16, steps)),
     )
-    best = _BestOfGroups(inputs, truth, held, config.patience, log)
-    order = np.random.default_rng(seed).permutation(len(truth))[: steps * batch]
-    taught = np.concatenate([truth[:, None], ~held], axis=1).astype(np.float32)
+    best = _BestOfGroups(inputs, truth, held, is_judge, more_defaults, config.patience, log)
+    order = np.random.default_rng(seed).permutation(rows)[: steps * batch]
     network.fit(
-        {name: values[order] for name, values in inputs.items()},
+        {name: values[order] for name, values in teaching.items()},
         taught[order],
         batch_size=batch,
         epochs=config.epochs,
@@ -93,7 +112,7 @@ def fit_credit(frame: pd.DataFrame, names: list[str], config: CreditConfig, seed
     )
     best.restore()
     unseen = log_odds_of(best.unseen())
-    slope, shift = platt(unseen, truth)
+    slope, shift = platt(unseen[is_judge], truth[is_judge])
     chances = sigmoid(slope * unseen + shift)
     reference = good_payer(inputs, truth, chances)
     return Credit(columns, network, slope, shift, chances, reference, {"log-loss on rows kept out": best.curve})
@@ -104,14 +123,28 @@ def log_odds_of(chances: np.ndarray) -> np.ndarray:
     return np.log(kept) - np.log1p(-kept)
 
 
+def _odds_of_all(truth: np.ndarray) -> float:
+    """The log odds of default among rows."""
+    return float(log_odds_of(truth.mean(keepdims=True))[0])
+
+
 class _BestOfGroups(keras.callbacks.Callback):
     """Keeps each group's weights of the epoch with the least log-loss on its own part, and stops when no group has improved for long."""
 
     def __init__(
-        self, inputs: dict[str, np.ndarray], truth: np.ndarray, held: np.ndarray, patience: int, log: Callable[[str], None] | None
+        self,
+        inputs: dict[str, np.ndarray],
+        truth: np.ndarray,
+        held: np.ndarray,
+        is_judge: np.ndarray,
+        more_defaults: float,
+        patience: int,
+        log: Callable[[str], None] | None,
     ) -> None:
+        """`is_judge` says which rows a loss may go by; `more_defaults` by how much the log odds of default are higher among taught rows."""
         super().__init__()
         self._inputs, self._truth, self._held, self._patience, self._log = inputs, truth, held, patience, log
+        self._judged, self._more_defaults = held & is_judge[:, None], more_defaults
         groups = held.shape[1]
         self._loss, self._epoch = np.full(groups, np.inf), np.zeros(groups, int)
         self._chances = np.zeros(held.shape)
@@ -120,8 +153,9 @@ class _BestOfGroups(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         chances = np.clip(_chances(self.model, self._inputs), LEAST_CHANCE, 1 - LEAST_CHANCE)  # (rows, groups)
-        entropy = -np.where(self._truth[:, None] > 0, np.log(chances), np.log1p(-chances))
-        loss = np.where(self._held, entropy, 0).sum(axis=0) / self._held.sum(axis=0)
+        odds = log_odds_of(chances) - self._more_defaults
+        entropy = np.where(self._truth[:, None] > 0, np.logaddexp(0, -odds), np.logaddexp(0, odds))
+        loss = np.where(self._judged, entropy, 0).sum(axis=0) / self._judged.sum(axis=0)
         is_better = loss < self._loss
         self.curve.append(float(loss.mean()))
         if is_better.any():

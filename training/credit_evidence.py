@@ -11,7 +11,7 @@ import pandas as pd
 
 from training import metrics
 from training.credit_columns import CreditColumns
-from training.credit_explain import LogOdds, attributions, reasons
+from training.credit_explain import LogOdds, attributions, directions, reasons
 
 #: A value of a trait with fewer rows is not compared: its rates are noise.
 LEAST_ROWS = 30
@@ -100,7 +100,8 @@ def reason_stability(
 ) -> dict[str, float]:
     """Shares of rows whose reasons stay when every number but codes moves by `spread` of its size (normal noise, 1 % where not told).
 
-    `first`: the strongest reason is the same; `set`: all reasons are the same, whatever their order; `same_input`: asked twice.
+    `first`: the strongest reason is the same; `set`: all reasons are the same, whatever their order; `direction`: of the reasons told both
+    times, all lie on the same side of the good payer's; `same_input`: asked twice.
     """
     draw = np.random.default_rng(seed)
     numbers = inputs["numbers"]
@@ -109,10 +110,13 @@ def reason_stability(
         is_code = np.all((numbers == np.round(numbers)) & (np.abs(numbers) < 25) | ~np.isfinite(numbers), axis=0)
     moved = {"numbers": np.where(is_code, numbers, shaken).astype(np.float32), "words": inputs["words"]}
     before, again, after = (reasons(attributions(given, reference, columns, log_odds), least) for given in (inputs, inputs, moved))
+    side, moved_side = directions(inputs, reference, columns), directions(moved, reference, columns)
+    kept = [all(a[group] == b[group] for group in set(x) & set(y)) for a, b, x, y in zip(side, moved_side, before, after, strict=True)]
     return {
         "same_input": float(np.mean([a == b for a, b in zip(before, again, strict=True)])),
         "first": float(np.mean([a[:1] == b[:1] for a, b in zip(before, after, strict=True)])),
         "set": float(np.mean([set(a) == set(b) for a, b in zip(before, after, strict=True)])),
+        "direction": float(np.mean(kept)),
     }
 
 

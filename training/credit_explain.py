@@ -6,6 +6,8 @@ reference as in Sundararajan & Najmi 2020). The values add up to the difference 
 up to EXACT_GROUPS groups; beyond, they are means over PERMUTATIONS orders and their reverses, drawn once (Mitchell et al. 2022).
 
 Who did not agree that behaviour be read is compared with a good payer who did not either: keeping it to oneself is never a reason.
+
+A reason also says on which side of the good payer's the applicant's own values lie (DIRECTIONS), by the values alone.
 """
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ from training.signatures import CREDIT_BEHAVIOUR
 
 EXACT_GROUPS = 8
 PERMUTATIONS = 16
+
+#: How a group's own values lie to the reference's: a series is `mixed` where neither side has ONE_SIDED of all that it differs by.
+HIGH, LOW, MIXED, OTHER, UNKNOWN = DIRECTIONS = ("high", "low", "mixed", "other", "unknown")
+ONE_SIDED = 0.75
 
 _NUMBERED = re.compile(r"(.*?)_?\d+")
 #: Log odds `(rows,)` of inputs as CreditColumns gives them.
@@ -94,6 +100,32 @@ def attributions(inputs: dict[str, np.ndarray], reference: dict[str, np.ndarray]
         for kind, mask in by_column.items()
     }  # (rows * coalitions, columns)
     return log_odds(mixed).reshape(rows, size) @ weights
+
+
+def members(columns: CreditColumns, groups: dict[str, list[str]]) -> dict[str, np.ndarray]:
+    """Which columns belong to which group, 1 or 0: `numbers` `(numbers, groups)` and `words` `(words, groups)`."""
+    own = masks(columns, groups, np.eye(len(groups), dtype=bool))
+    return {kind: mask.T.astype(np.float32) for kind, mask in own.items()}
+
+
+def directions(inputs: dict[str, np.ndarray], reference: dict[str, np.ndarray], columns: CreditColumns) -> np.ndarray:
+    """One of DIRECTIONS for each group, `(rows, groups)` str; '' where it is as the reference's. Words can only be `other`.
+
+    What is known of one of the two alone is `unknown` (the applicant's is not known) or `other` (the reference's is not).
+    """
+    of = members(columns, groups_of(columns))
+    own, typical = inputs["numbers"].astype(np.float64), reference["numbers"].astype(np.float64)
+    is_known, is_typical_known = np.isfinite(own), np.isfinite(typical)
+    step = np.where(is_known & is_typical_known, own - typical, 0.0)
+    up, down = np.maximum(step, 0) @ of["numbers"], np.maximum(-step, 0) @ of["numbers"]
+    whole = up + down
+    is_other = (is_known & ~is_typical_known) @ of["numbers"] + (inputs["words"] != reference["words"]) @ of["words"] > 0
+    is_unknown = (~is_known & is_typical_known) @ of["numbers"] > 0
+    return np.select(
+        [(whole > 0) & (up >= ONE_SIDED * whole), (whole > 0) & (down >= ONE_SIDED * whole), whole > 0, is_other, is_unknown],
+        DIRECTIONS,
+        "",
+    )
 
 
 def good_payer(inputs: dict[str, np.ndarray], defaulted: np.ndarray, chances: np.ndarray) -> dict[str, np.ndarray]:

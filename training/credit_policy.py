@@ -47,6 +47,7 @@ class CreditPolicy:
     protected: tuple[str, ...]
     actionable: tuple[Actionable, ...]
     words: dict[str, dict[str, str]]
+    directions: dict[str, dict[str, str]]
 
     def decide(self, probability: float) -> Verdict:
         if probability < self.approve_below:
@@ -62,10 +63,12 @@ class CreditPolicy:
         """The score of an application by its log odds of default."""
         return self.base_score - self.points_per_log_odds * (log_odds + log(self.base_odds))
 
-    def in_words(self, group: str) -> dict[str, str]:
-        """The group in English and Chinese; its own name where the policy has no words for it."""
+    def in_words(self, group: str, direction: str = "") -> dict[str, str]:
+        """The group in English and Chinese, and where it lies to a good payer's; its own name where the policy has no words for it."""
         plain = group.removeprefix("x_").replace("_", " ")
-        return self.words.get(group, {"en": plain, "zh": plain})
+        words = self.words.get(group, {"en": plain, "zh": plain})
+        sentences = self.directions.get(direction)
+        return {language: sentences[language].format(name=name) for language, name in words.items()} if sentences else words
 
 
 def credit_policy(path: Path | None = None) -> CreditPolicy:
@@ -97,7 +100,11 @@ def _checked(told: dict[str, Any]) -> CreditPolicy:
         protected=tuple(told["protected"]["columns"]),
         actionable=tuple(Actionable(**one) for one in told.get("actionable", ())),
         words={name: {"en": str(one["en"]), "zh": str(one["zh"])} for name, one in told.get("words", {}).items()},
+        directions={name: {"en": str(one["en"]), "zh": str(one["zh"])} for name, one in told.get("directions", {}).items()},
     )
+    for direction, sentences in policy.directions.items():
+        if strange := [text for text in sentences.values() if text.count("{") != 1 or "{name}" not in text]:
+            raise BadPolicy(f"The words of a direction must hold `{{name}}` once. Received {strange[0]!r} for {direction!r}.")
     if not 0 < policy.approve_below <= policy.refuse_from < 1:
         raise BadPolicy(
             "`approve_below` and `refuse_from` must rise and lie between 0 and 1. "

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from training.credit import LEAST_CHANCE, Credit
-from training.credit_explain import coalitions, groups_of, is_consented, masks
+from training.credit_explain import DIRECTIONS, ONE_SIDED, coalitions, groups_of, is_consented, masks, members
 from training.raw_history import lookup
 from training.signatures import RISK, Tensor
 
@@ -21,6 +21,7 @@ class ServedCredit(tf.Module):
         self.groups = groups_of(credit.columns)
         is_own, self.weights = coalitions(len(self.groups))
         self.is_own = masks(credit.columns, self.groups, is_own)
+        self.members = members(credit.columns, self.groups)
 
     @property
     def extra_inputs(self) -> tuple[Tensor, ...]:
@@ -58,8 +59,27 @@ class ServedCredit(tf.Module):
             "reference_log_odds": self._log_odds(*typical),
             "groups": tf.tile(tf.constant([list(self.groups)], tf.string), [batch, 1]),
             "effects": effects,
+            "directions": self._directions(numbers, words, typical[0]),
             "warnings": tf.tile(tf.constant([self.warnings], tf.string), [batch, 1]),
         }
+
+    def _directions(self, numbers: tf.Tensor, words: tf.Tensor, typical: tf.Tensor) -> tf.Tensor:
+        """`credit_explain.directions` as a graph: `(batch, groups)`."""
+
+        def by_group(values: tf.Tensor, kind: str) -> tf.Tensor:
+            return tf.matmul(tf.cast(values, tf.float64), tf.constant(self.members[kind], tf.float64))
+
+        is_known, is_typical_known = tf.math.is_finite(numbers), tf.math.is_finite(typical)
+        step = tf.where(is_known & is_typical_known, tf.cast(numbers, tf.float64) - tf.cast(typical, tf.float64), 0)
+        up, down = by_group(tf.maximum(step, 0), "numbers"), by_group(tf.maximum(-step, 0), "numbers")
+        whole = up + down
+        is_other = by_group(is_known & ~is_typical_known, "numbers") + by_group(words != self.credit.reference["words"], "words") > 0
+        is_unknown = by_group(~is_known & is_typical_known, "numbers") > 0
+        cases = [(whole > 0) & (up >= ONE_SIDED * whole), (whole > 0) & (down >= ONE_SIDED * whole), whole > 0, is_other, is_unknown]
+        found = tf.fill(tf.shape(whole), "")
+        for name, is_so in reversed(list(zip(DIRECTIONS, cases, strict=True))):
+            found = tf.where(is_so, name, found)
+        return found
 
     def _inputs(self, columns: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         known, batch = self.credit.columns, tf.shape(next(iter(columns.values())))[0]

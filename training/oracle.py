@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import pandas as pd
 
 from settings import get_settings
 from sources.errors import DataNotFound
 from sources.registry import Delivery
-from sources.shop_oracle import Asked, ShopOracle
+from sources.shop_oracle import Asked, ShopOracle, true_credit_risk
 from training.histories import Histories
 
 ORACLE = "oracle"
@@ -34,6 +35,12 @@ def house_oracle() -> ShopOracle | None:
 def shop_oracle(seed: int) -> ShopOracle:
     """The oracle of the clean shop that `evaluation.landing_tables` delivers."""
     return ShopOracle.of(seed, {"dirt": 0})
+
+
+def shop_credit_risk(seed: int, shop: Mapping[str, object]) -> pd.DataFrame:
+    """`application_id` and the true `default_probability` in the clean shop that `evaluation.landing_tables` delivers by the options
+    `shop`."""
+    return true_credit_risk(seed, {"dirt": 0, **shop})
 
 
 def question(histories: Histories, at_us: int | np.ndarray) -> Asked:

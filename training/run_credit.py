@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 
 from training import metrics
 from training.credit import fit_credit
+from training.credit_augmentation import credit_augmentation
 from training.credit_config import CreditConfig
 from training.credit_evidence import calibrated_ece, fairness, figures, reason_stability, surely, traits_of
 from training.credit_policy import CreditPolicy, credit_policy
@@ -42,11 +44,13 @@ def train_credit(config: CreditConfig, window: TrainingWindow, seed: int, draft:
     is_asked = part_of(rows.known["user_id"].fillna(rows.known["application_id"]), seed) < ASKED
     learn, asked = (rows.known[part].reset_index(drop=True) for part in (~is_asked, is_asked))
 
-    credit = fit_credit(learn, names, config, seed)
+    augmentation = credit_augmentation(learn, names, seed)
+    credit = fit_credit(learn, names, config, seed, drawn=augmentation.drawn)
     served = ServedCredit(credit, rows.warnings)
     known = (*RISK.inputs, *served.extra_inputs)
     golden = inputs_of(learn.iloc[:3], known)
     facts = {**provenance, "columns": names, "protected": [name for name in rows.columns if name not in names], "warnings": rows.warnings}
+    facts |= {"drawn_rows": augmentation.facts()["rows"]}
     export_model(
         served,
         served.score,
@@ -60,7 +64,12 @@ def train_credit(config: CreditConfig, window: TrainingWindow, seed: int, draft:
     inputs = {name: values[:ASKED_REASONS] for name, values in credit.columns.inputs(asked).items()}
     least = policy.least_points / policy.points_per_log_odds
     stability = reason_stability(inputs, credit.reference, credit.columns, credit.log_odds, least, seed) if len(asked) else {}
-    return _evidence(draft / "saved_model", asked, policy, rows.warnings, stability, credit.curves, seed)
+    evidence = _evidence(draft / "saved_model", asked, policy, rows.warnings, stability, credit.curves, seed)
+    told = augmentation.facts()
+    shown = {name: list(value.values()) if isinstance(value, dict) else value for name, value in told.items()}  # mean, low, high
+    return replace(
+        evidence, facts={"augmentation": told}, tables=evidence.tables | {"Drawn defaults beside the real ones that taught": [shown]}
+    )
 
 
 def inputs_of(frame: pd.DataFrame, tensors: tuple[Tensor, ...]) -> dict[str, np.ndarray]:

@@ -105,6 +105,7 @@ class Evidence:
     champion_path: Path | None = None  # the served model's SavedModel
     coverage: tuple[float | None, float | None] = (None, None)  # of the lists, the trained model's and the served one's
     unfair: dict[str, tuple[str, float]] = field(default_factory=dict)  # see `gate.Measured`
+    facts: dict[str, object] = field(default_factory=dict)  # what metrics.json says beside the figures
 
 
 def content_hash(*parts: Any) -> str:
@@ -199,7 +200,7 @@ def conclude(
     reason = verdict.reason if promoted or not verdict.promoted else f"{verdict.reason} The run was asked not to promote."
     figures = asdict(verdict) | {"promoted": promoted, "reason": reason}
     (draft / "verdict.json").write_text(json.dumps(_finite(figures), indent=1, default=str))
-    (draft / "metrics.json").write_text(json.dumps(_finite(evidence.metrics), indent=1))
+    (draft / "metrics.json").write_text(json.dumps(_finite({**evidence.metrics, **evidence.facts}), indent=1))
     baseline, metric = gate_of(model).baseline, gate_of(model).metric
     of_the_way = ways(evidence.metrics, baseline)
     step = verdict.figures.get("difference_to_champion")

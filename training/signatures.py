@@ -199,6 +199,12 @@ RISK = ServedModel(
         Tensor("reference_log_odds", "float32", ("batch",), "log odds of the typical good payer with whom the applicant is compared"),
         Tensor("groups", "string", ("batch", "groups"), "groups of columns: a column, or the stem of a series"),
         Tensor("effects", "float32", ("batch", "groups"), "what each group adds to the log odds of default"),
+        Tensor(
+            "directions",
+            "string",
+            ("batch", "groups"),
+            "where its values lie to the reference's: high, low, mixed, other, unknown; '' for none",
+        ),
         Tensor("warnings", "string", ("batch", "warnings"), "what this version's data leave unsure; '' for none"),
     ),
     aliases=(SCORE,),

@@ -40,9 +40,13 @@ class CreditReason(BaseModel):
     """What lowered the score."""
 
     code: str = Field(description="a column, or the stem of a series of columns", examples=["x_other_debt"])
+    direction: Literal["high", "low", "mixed", "other", "unknown", ""] = Field(
+        description="where the applicant's own values lie to those of a typical good payer; '' where the served version does not tell",
+        examples=["high"],
+    )
     points: float = Field(description="what it cost compared with a typical good payer")
-    en: str = Field(examples=["debt elsewhere"])
-    zh: str = Field(examples=["其他负债"])
+    en: str = Field(examples=["debt elsewhere: above a typical good payer's"])
+    zh: str = Field(examples=["其他负债：高于典型的按时还款者"])
 
 
 class ColumnChange(BaseModel):

@@ -12,6 +12,7 @@ from serving.local.errors import AirflowRefused
 from settings import Settings
 
 FINAL = frozenset({"success", "failed"})
+USERS_API = "/auth/fab/v1"
 
 
 @dataclass(frozen=True)
@@ -105,15 +106,27 @@ class AirflowClient:
     def import_errors(self) -> list[str]:
         return [f"{error['filename']}: {error['stack_trace']}" for error in self._ask("GET", "/importErrors")["import_errors"]]
 
+    def users(self) -> list[dict[str, Any]]:
+        """Who may log in, of Airflow's FAB login; the first hundred."""
+        return self._ask("GET", "/users", api=USERS_API, params={"limit": 100})["users"]
+
+    def add_user(self, name: str, role: str, password: str) -> None:
+        names = {"username": name, "first_name": name, "last_name": role, "email": f"{name}@localhost"}
+        self._ask("POST", "/users", api=USERS_API, json={**names, "roles": [{"name": role}], "password": password})
+
+    def remove_user(self, name: str) -> None:
+        self._ask("DELETE", f"/users/{quote(name, safe='')}", api=USERS_API)
+
     def _events(self, run: DagRun) -> list[dict[str, Any]]:
         return self._ask("GET", "/assets/events", params={"source_dag_id": run.dag_id, "source_run_id": run.run_id})["asset_events"]
 
-    def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, api: str = "/api/v2", **request: Any) -> dict[str, Any]:
         try:
             if "Authorization" not in self._http.headers:
                 token = self._http.post("/auth/token", json=self._login).raise_for_status().json()["access_token"]
                 self._http.headers["Authorization"] = f"Bearer {token}"
-            return self._http.request(method, f"/api/v2{path}", **request).raise_for_status().json()
+            answer = self._http.request(method, f"{api}{path}", **request).raise_for_status()
+            return answer.json() if answer.content else {}
         except httpx.HTTPStatusError as error:
             detail = error.response.text[:500]
             refusal = f"Airflow refused {method} {path} ({error.response.status_code}): {detail}"

@@ -63,13 +63,15 @@ def service(name: Annotated[str, typer.Argument(metavar="NAME", help="As `portra
     """Become one service of a prepared house, in the foreground: what a container runs."""
     import os
 
-    from serving.local import house
+    from serving.local import house, production
     from serving.local.services import services
 
-    known = {one.name: one for one in services(house.choose())}
+    settings = house.choose()
+    known = {one.name: one for one in services(settings)}
     if name not in known:
         raise typer.BadParameter(f"A service must be one of {sorted(known)}. Received {name!r}.")
     chosen = known[name]
+    production.check(settings, chosen.group)
     os.execvpe(chosen.arguments[0], chosen.arguments, {**os.environ, **chosen.environment})
 
 

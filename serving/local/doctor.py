@@ -5,11 +5,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from ipaddress import ip_address
 
-from serving.local import house, processes
+from serving.local import doctor_servers, doctor_stores, house, processes, production
+from serving.local.doctor_line import Line
 from serving.local.preflight import FREE_GB, PYTHONS, is_busy
 from serving.local.services import services
 from settings import ROOT, Settings
@@ -20,19 +21,15 @@ PINNED = ("apache-airflow", "dbt-core", "dbt-duckdb", "duckdb", "feast", "great-
 #: With the clock `wall`, records older than this are said to be late: a day is known at its end, and loaded on the next.
 STALE_DAYS = 2
 
-
-@dataclass(frozen=True)
-class Line:
-    """One check: `state` is ok, warn or fail; `detail` says what was found and, unless ok, the way out."""
-
-    check: str
-    state: str
-    detail: str
+SECRET_FILES = ("house.env", "redis/redis.conf", "airflow/passwords.json", "airflow/secrets/*", "api/*_*", "api/keys.json", "secrets/*.pem")
 
 
 def examine(settings: Settings) -> list[Line]:
     """Every check; none changes anything."""
-    checks: tuple[Callable[[Settings], Iterator[Line]], ...] = (_versions, _disk, _clock, _ports, _services, _records, _registry, _models)
+    checks: tuple[Callable[[Settings], Iterator[Line]], ...] = (
+        *(_versions, _disk, _clock, _ports, _secrets, doctor_servers.examine, _services),
+        *(doctor_stores.examine, _records, _models),
+    )
     return [line for check in checks for line in check(settings)]
 
 
@@ -73,12 +70,40 @@ def _clock(settings: Settings) -> Iterator[Line]:
 
 
 def _ports(settings: Settings) -> Iterator[Line]:
+    if settings.profile == "compose":  # each container has ports of its own
+        return
     for service in services(settings):
         for setting, port in service.ports.items():
             ours = processes.find(service.name, settings.home) is not None
             busy = not ours and is_busy(settings.host, port)
             detail = "held by this house" if ours else f"in use by another program: stop it, or set {setting}" if busy else "free"
             yield Line(f"port {port}", "fail" if busy else "ok", detail)
+
+
+def _secrets(settings: Settings) -> Iterator[Line]:
+    """What a house with servers would not start with; who else may read the secrets' files; and whom a house of files is open to."""
+    problems = production.problems(settings)
+    yield from (Line("secrets", "fail", problem) for problem in problems)
+    files = [file for folder in SECRET_FILES for file in settings.home.glob(folder) if file.is_file()]
+    open_to_others = [str(file) for file in files if file.stat().st_mode & 0o077]
+    if open_to_others:
+        yield Line("secrets", "fail", f"others may read {', '.join(open_to_others)}: chmod 600, then make new ones in their place")
+    if not problems and not open_to_others:
+        yield Line("secrets", "ok", f"{len(files)} files, for this user alone" if files else "none yet: `portrait up` makes them")
+    if settings.profile == "embedded" and not _is_loopback(settings.host):
+        yield Line(
+            "address",
+            "warn",
+            f"the services bind to {settings.host}, and the model server and Feast ask for no key: set PORTRAIT_HOST=127.0.0.1, or let a "
+            "firewall close their ports",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _services(settings: Settings) -> Iterator[Line]:
@@ -103,13 +128,6 @@ def _records(settings: Settings) -> Iterator[Line]:
     is_stale = settings.clock == "wall" and days > STALE_DAYS
     way_out = f", {days} days ago: `portrait ingest` the days since, or set PORTRAIT_CLOCK=data"
     yield Line("records", "warn" if is_stale else "ok", f"known until {known:%Y-%m-%d %H:%M}{way_out if is_stale else ''}")
-
-
-def _registry(settings: Settings) -> Iterator[Line]:
-    for name in ("registry.db", "online.db"):
-        file = settings.feast_dir / name
-        there = file.exists() and file.stat().st_size > 0
-        yield Line(f"feast {name}", "ok" if there else "warn", "there" if there else "missing: `portrait up` makes it")
 
 
 def _models(settings: Settings) -> Iterator[Line]:

@@ -5,7 +5,11 @@ LocalError
 ├── NotHealthy        a service was started and does not answer
 ├── AirflowRefused    Airflow does not answer, or refuses a request
 ├── UnknownDag        no DAG of that name
-└── RunFailed         a DAG run did not succeed, or a service did not answer at the end
+├── UnknownUser       nobody of that name may enter Airflow
+├── UserRefused       that user cannot be added or removed
+├── RunFailed         a DAG run did not succeed, or a service did not answer at the end
+├── BackupFailed      no backup was made; the house is as it was
+└── RestoreRefused    a backup is not whole, or there is no place for it: nothing was touched
 """
 
 
@@ -43,5 +47,25 @@ class UnknownDag(LocalError):
     exit_code = 3
 
 
+class UnknownUser(LocalError):
+    """Nobody of that name may enter Airflow."""
+
+    exit_code = 3
+
+
+class UserRefused(LocalError):
+    """That user cannot be added or removed."""
+
+    exit_code = 2
+
+
 class RunFailed(LocalError):
     """A DAG run did not succeed, or a service did not answer."""
+
+
+class BackupFailed(LocalError):
+    """No backup was made; the house is as it was."""
+
+
+class RestoreRefused(LocalError):
+    """Nothing was touched."""

@@ -7,15 +7,16 @@ that link alone.
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from serving import keys
-from serving.local import airflow_home, preflight, processes, servers
+from serving.local import airflow_home, preflight, processes, production, servers
 from serving.local.errors import NotHealthy
 from serving.local.services import SERVERS, Service, services
 from serving.publish import adopt, write_server_config
@@ -96,7 +97,12 @@ def furnish(settings: Settings) -> None:
 
 
 def prepare(settings: Settings) -> None:
-    """What comes before the services of a house that others start, one container each: `furnish`, and every service's own preparation."""
+    """What comes before the services of a house that others start, one container each: `furnish`, and every service's own preparation.
+
+    Raises:
+        NotStartable: before anything was made: a login without users, or secrets that may be guessed.
+    """
+    production.check(settings)
     furnish(settings)
     for service in services(settings):
         if service.prepare:
@@ -107,6 +113,20 @@ def up(say: Say) -> Settings:
     """`rise`, and wait until all services answer."""
     with rise(say) as rising:
         return rising.settings
+
+
+@contextmanager
+def servers_up(settings: Settings, say: Say) -> Iterator[None]:
+    """Within the block the house's own Postgres and Redis answer; those that did not run before are stopped after it."""
+    members = [service for service in services(settings) if service.group == SERVERS]
+    idle = [service.name for service in members if processes.find(service.name, settings.home) is None]
+    settings.logs_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        if members:
+            _bring_up(members, settings, say)
+        yield
+    finally:
+        processes.stop(idle, settings.home)
 
 
 def down(settings: Settings) -> list[str]:
@@ -120,11 +140,12 @@ def down(settings: Settings) -> list[str]:
 
 
 def status(settings: Settings) -> list[dict[str, str | int | None]]:
-    """One line per service: name, title, state (healthy, starting or stopped), address, pid."""
+    """One line per service: name, title, state (healthy, starting or stopped), address, pid; processes of containers are not seen."""
 
     def line(service: Service) -> dict[str, str | int | None]:
         process = processes.find(service.name, settings.home)
-        state = "stopped" if process is None else "healthy" if service.answers() else "starting"
+        is_seen = process is not None or settings.profile == "compose"
+        state = "healthy" if is_seen and service.answers() else "starting" if process else "stopped"
         pid = process.pid if process else None
         return {"name": service.name, "title": service.title, "state": state, "address": service.address, "pid": pid}
 

@@ -1,4 +1,4 @@
-"""What must hold before anything is started: Python, disk, ports. One line for each thing that does not."""
+"""What must hold before anything is started: Python, disk, ports, secrets. One line for each thing that does not."""
 
 import shutil
 import socket
@@ -6,7 +6,7 @@ import sys
 
 import psutil
 
-from serving.local import processes, servers
+from serving.local import processes, production, servers
 from serving.local.errors import NotStartable
 from serving.local.services import services
 from settings import Settings
@@ -17,7 +17,8 @@ FREE_GB = 2
 
 def check(settings: Settings) -> None:
     """Raises NotStartable with one line per problem."""
-    problems = [*_python(), *_disk(settings), *(servers.missing(settings) if settings.profile == "services" else []), *_ports(settings)]
+    missing = servers.missing(settings) if settings.profile == "services" else []
+    problems = [*_python(), *_whole(settings), *_disk(settings), *missing, *production.problems(settings), *_ports(settings)]
     if problems:
         raise NotStartable("\n".join(problems))
 
@@ -26,6 +27,13 @@ def _python() -> list[str]:
     if sys.version_info[:2] in PYTHONS:
         return []
     return [f"Portrait needs Python 3.11 or 3.12. This is {sys.version.split()[0]}. Install one of them and run `make setup` again."]
+
+
+def _whole(settings: Settings) -> list[str]:
+    if not settings.restoring_file.exists():
+        return []
+    backup = settings.restoring_file.read_text(encoding="utf-8")
+    return [f"A house must be whole. Restoring {settings.home} did not end. Run `portrait restore {backup} --home {settings.home}` again."]
 
 
 def _disk(settings: Settings) -> list[str]:

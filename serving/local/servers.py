@@ -41,7 +41,7 @@ def settle(settings: Settings) -> Settings:
 def postgres_command(settings: Settings) -> tuple[str, ...]:
     return (
         *_as_postgres(),
-        *(str(_installed("postgres")), "-D", str(_cluster(settings))),
+        *(str(installed("postgres")), "-D", str(_cluster(settings))),
         *("-c", f"listen_addresses={settings.host}", "-c", f"port={settings.postgres_port}", "-c", "unix_socket_directories="),
         *("-c", "max_connections=200", "-c", "shared_buffers=256MB"),
     )
@@ -66,9 +66,9 @@ def make_cluster(settings: Settings) -> None:
             shutil.chown(path, "postgres", "postgres")
     secret.chmod(0o400)
     try:
-        initdb = (str(_installed("initdb")), "-D", str(beside), "-U", USER, "-A", "scram-sha-256", "--pwfile", str(secret), "-E", "UTF8")
+        initdb = (str(installed("initdb")), "-D", str(beside), "-U", USER, "-A", "scram-sha-256", "--pwfile", str(secret), "-E", "UTF8")
         _run((*_as_postgres(), *initdb, "--locale=C.UTF-8"))
-        alone = (*_as_postgres(), str(_installed("postgres")), "--single", "-D", str(beside), "postgres")
+        alone = (*_as_postgres(), str(installed("postgres")), "--single", "-D", str(beside), "postgres")
         _run(alone, "".join(f"create database {name}\n" for name in DATABASES))
     finally:
         secret.unlink()
@@ -92,6 +92,16 @@ def missing(settings: Settings) -> list[str]:
             "(PORTRAIT_HOME), or run Portrait as an ordinary user."
         )
     return problems
+
+
+def installed(program: str) -> Path:
+    """The newest one of the distribution's, or that on the path; raises NotStartable where there is none."""
+    found = _find(program)
+    if found is None:
+        raise NotStartable(
+            f"The profile `services` needs Postgres' {program}. Found none. On Debian and Ubuntu: apt-get install postgresql"
+        )
+    return found
 
 
 def _write_house_file(settings: Settings) -> None:
@@ -134,16 +144,6 @@ def _redis_file(settings: Settings) -> Path:
 def _as_postgres() -> tuple[str, ...]:
     """Postgres refuses to run as root."""
     return ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups") if os.geteuid() == 0 else ()
-
-
-def _installed(program: str) -> Path:
-    """The newest one of the distribution's, or that on the path; raises NotStartable where there is none."""
-    found = _find(program)
-    if found is None:
-        raise NotStartable(
-            f"The profile `services` needs Postgres' {program}. Found none. On Debian and Ubuntu: apt-get install postgresql"
-        )
-    return found
 
 
 def _find(program: str) -> Path | None:

@@ -253,7 +253,7 @@ def _redis_answers(url: str) -> bool:
 
 def _worker_answers(settings: Settings, name: str) -> bool:
     """Asked by the broker, as `celery inspect ping` does."""
-    from celery import Celery
+    from celery.app.base import Celery  # `celery` itself replaces its module when first imported, and fails in the thread beside
     from kombu.exceptions import OperationalError
 
     with Celery(broker=settings.broker_url) as asking:

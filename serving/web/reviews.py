@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from serving.credit import code_in_words
 from serving.decisions import decision_time
 from serving.errors import ConsumerError
 from serving.http.problems import ProblemError, as_problem
@@ -50,6 +51,7 @@ def reviews_page(request: Request, kind: str = "", done: str = "") -> HTMLRespon
         may_see_decisions=request.state.key.may("read:decisions"),
         may_see_customers=request.state.key.may("read:portrait"),
         done=done if done in VERDICTS else "",
+        credit_reason=code_in_words,
     )
 
 

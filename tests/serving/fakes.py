@@ -131,6 +131,7 @@ def _credit(inputs: dict[str, Any], *, is_explained: bool) -> Answer:
         answer |= {
             "groups": np.array([[b"amount", b"x_debt", b"x_job"]], object),
             "effects": effects,
+            "directions": np.array([[b"high", b"unknown" if np.isnan(inputs["x_debt"][0]) else b"high", b"other"]], object),
             "warnings": np.array([[b"mind this"]], object),
         }
     return answer

@@ -2,6 +2,9 @@
 
 import json
 import math
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +17,10 @@ from feature_repo.contract import service
 from serving import credit
 from serving.credit import Application, decide, ladder
 from serving.decisions import DecisionLog
+from serving.decisions_store import stored
 from serving.errors import BadRequest, NotServed
-from settings import get_settings
-from tests.serving.fakes import AS_OF, FakeFront
+from settings import ROOT, get_settings
+from tests.serving.fakes import AS_OF, Answer, FakeFront
 from tests.serving.web_client import caller, put, shop
 from training.credit_policy import POLICY_FILE, Actionable, credit_policy
 from training.signatures import CREDIT_BEHAVIOUR
@@ -29,8 +33,8 @@ POLICY = replace(
 
 @pytest.fixture
 def log(house: Path, monkeypatch: pytest.MonkeyPatch) -> DecisionLog:
-    made = DecisionLog(house / "landing" / "decisions", is_wall_clock=False)
-    monkeypatch.setattr(credit, "decision_log", lambda: made)
+    made = DecisionLog(house / "landing" / "decisions", is_wall_clock=False, is_durable=True)
+    monkeypatch.setattr(credit, "durable_log", lambda: made)
     return made
 
 
@@ -58,18 +62,23 @@ def test_the_policys_thresholds_decide_and_every_decision_is_logged_with_its_cod
             "credit", "c1", "ann", one.decision, "risk", "3"
         )  # fmt: skip
         assert row["score"] == pytest.approx(one.probability) and row["features_at"] == AS_OF
-        assert json.loads(row["reason"]) == [reason.code for reason in one.reasons]
+        assert json.loads(row["reason"]) == [f"{reason.code}:{reason.direction}" for reason in one.reasons]
 
 
 def test_reasons_are_told_in_both_languages_the_dearest_first_and_none_that_cost_nothing(front: FakeFront, log: DecisionLog) -> None:
     found = decide(asked(x_debt=750.0, x_job="none"), shop=front, policy=POLICY)
     per = 20 / math.log(2)
-    assert [(reason.code, reason.points) for reason in found.reasons] == [
-        ("x_job", round(2 * per, 1)),
-        ("x_debt", round(1.5 * per, 1)),
-        ("amount", round(per, 1)),
+    assert [(reason.code, reason.direction, reason.points) for reason in found.reasons] == [
+        ("x_job", "other", round(2 * per, 1)),
+        ("x_debt", "high", round(1.5 * per, 1)),
+        ("amount", "high", round(per, 1)),
     ]
-    assert (found.reasons[2].en, found.reasons[2].zh) == ("the amount asked for, or the limit given", "申请金额或授信额度")
+    assert [reason.en for reason in found.reasons] == [
+        "job: not a typical good payer's",
+        "debt: above a typical good payer's",
+        "the amount asked for, or the limit given: above a typical good payer's",
+    ]
+    assert found.reasons[2].zh == "申请金额或授信额度：高于典型的按时还款者"
     again = decide(asked(x_debt=750.0, x_job="none"), shop=front, policy=POLICY)
     assert again.reasons == found.reasons
     cheap = decide(asked(amount=50.0), shop=front, policy=POLICY)
@@ -87,6 +96,20 @@ def test_a_way_out_changes_the_fewest_of_what_may_change_and_really_changes_the_
     amount = found.ways_out[0].changes[0]
     assert (amount.now, amount.then) == (1000.0, 600.0)  # the first of eight steps to 200 that comes below the threshold
     assert decide(asked(700.0, x_debt=500.0), shop=front, policy=POLICY).decision == "review"
+
+
+def test_a_version_that_tells_no_directions_still_gives_its_reasons(
+    front: FakeFront, log: DecisionLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = front.predict
+    monkeypatch.setattr(
+        front, "predict", lambda *asked, **more: Answer({k: v for k, v in predict(*asked, **more).items() if k != "directions"})
+    )
+    found = decide(asked(), shop=front, policy=POLICY)
+    assert [(reason.code, reason.direction, reason.en) for reason in found.reasons] == [
+        ("amount", "", "the amount asked for, or the limit given")
+    ]
+    assert json.loads(log.find(found.decision_id)[0]["reason"]) == ["amount"]
 
 
 def test_where_no_change_helps_none_is_told(front: FakeFront, log: DecisionLog) -> None:
@@ -129,9 +152,28 @@ def test_a_column_of_the_wrong_kind_is_refused_with_what_the_model_learned(front
 
 
 def test_a_decision_that_cannot_be_logged_is_not_given(front: FakeFront, house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credit, "decision_log", lambda: DecisionLog(house / "full", is_wall_clock=False, queue_rows=0))
-    with pytest.raises(NotServed, match=r"must be logged before it is given\. The log of decisions is full\. Send the request again later"):
+    monkeypatch.setattr(credit, "durable_log", lambda: DecisionLog(house / "full", is_wall_clock=False, queue_rows=0))
+    with pytest.raises(NotServed, match=r"must be on disk before it is given\. The log of decisions took no row\. Send the request again"):
         decide(asked(), shop=front, policy=POLICY)
+
+
+ANSWERS_AND_DIES = """
+import os, signal
+from serving import credit
+from tests.serving.test_credit import POLICY, asked
+from tests.serving.web_client import shop
+told = credit.decide(asked(x_debt=500.0), shop=shop(), policy=POLICY)
+print(told.decision_id, told.decision, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_that_is_killed_right_after_the_answer_has_logged_it(house: Path) -> None:
+    died = subprocess.run([sys.executable, "-c", ANSWERS_AND_DIES], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    decision_id, decision = died.stdout.split()
+    (row,) = stored(house / "landing" / "decisions", decision_id)
+    assert (row["decision_id"], row["kind"], row["subject"], row["arm"]) == (decision_id, "credit", "c1", decision)
 
 
 SENTINEL = 424_242.0

@@ -148,9 +148,57 @@ def test_what_a_disk_refused_is_written_when_it_takes_it_again(folder: Path, mon
     assert sum(pq.read_metadata(path).num_rows for path in folder.rglob("*.parquet")) == 6
 
 
-def test_segments_rotate_and_each_row_is_still_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decisions_store, "SEGMENT_ROWS", 4)
-    log = decisions_store.Segments(folder, "a" * 12, is_wall_clock=False)
+def test_a_durable_log_returns_once_its_rows_are_on_disk_and_writes_those_of_one_moment_together(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decisions, "FLUSH_SECONDS", 30.0)  # nothing here waits for the clock
+    write, calls = decisions_store.replace_whole, []
+    monkeypatch.setattr(decisions_store, "replace_whole", lambda *given: (calls.append(given[0]), time.sleep(0.02), write(*given)))
+    log = DecisionLog(folder, is_wall_clock=False, is_durable=True)
+    found: list[tuple[str, int]] = []
+
+    def ask() -> None:
+        name = log.log(shown("u1"), NOON)
+        found.append((str(name), len(decisions_store.stored(folder, str(name)))))
+
+    threads = [threading.Thread(target=ask) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(dict(found)) == 40 and {rows for _, rows in found} == {3}
+    assert len(calls) < 20  # 40 lists in few writes
+    log.close()
+
+
+def test_a_durable_log_says_at_once_that_the_disk_refused_and_keeps_nothing_of_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, before = decisions_store.replace_whole, DROPPED._value.get()
+
+    def refusing(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(decisions_store, "replace_whole", refusing)
+    log = DecisionLog(folder, is_wall_clock=False, is_durable=True)
+    assert log.log(shown("u1"), NOON) is None
+    assert DROPPED._value.get() - before == 3
+    monkeypatch.setattr(decisions_store, "replace_whole", write)
+    name = log.log(shown("u2"), NOON)
+    log.close()
+    assert sorted(read_decisions(folder)) == [f"{name}.{n}" for n in (1, 2, 3)]
+
+
+def test_a_durable_log_that_waits_too_long_for_the_disk_gives_no_id(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck = threading.Event()
+    monkeypatch.setattr(decisions_store, "replace_whole", lambda *_: stuck.wait(30))
+    monkeypatch.setattr(decisions, "PATIENCE_SECONDS", 0.05)
+    log = DecisionLog(folder, is_wall_clock=False, is_durable=True)
+    assert log.log(shown("u1"), NOON) is None
+    stuck.set()
+    log.close()
+
+
+def test_segments_rotate_and_each_row_is_still_found(folder: Path) -> None:
+    log = decisions_store.Segments(folder, "a" * 12, is_wall_clock=False, rows=4)
     ids = [decisions_store.list_id(DAY, 1_000 + number, "a" * 12) for number in range(7)]
     for name in ids:
         log.append([{**dict.fromkeys(LANDING["decisions"].names), "decision_id": f"{name}.{n}", "decided_at": NOON} for n in (1, 2)])

@@ -27,8 +27,8 @@ ORDER = AskedOrder("o9", AS_OF + 10 * HOUR, 100.0, "ann", "p1", "d1", None)
 
 @pytest.fixture
 def log(house: Path, monkeypatch: pytest.MonkeyPatch) -> DecisionLog:
-    made = DecisionLog(get_settings().landing_dir / "decisions", is_wall_clock=False)
-    monkeypatch.setattr("serving.fraud.decision_log", lambda: made)
+    made = DecisionLog(get_settings().landing_dir / "decisions", is_wall_clock=False, is_durable=True)
+    monkeypatch.setattr("serving.fraud.durable_log", lambda: made)
     return made
 
 

@@ -96,6 +96,22 @@ def test_up_starts_what_does_not_answer_and_leaves_the_rest(house: Path, monkeyp
     assert [row["state"] for row in status(get_settings())] == ["stopped"]
 
 
+@pytest.mark.parametrize(("profile", "state"), [("compose", "healthy"), ("embedded", "stopped")])
+def test_a_service_in_a_container_is_known_by_its_answer_alone(
+    house: Path, monkeypatch: pytest.MonkeyPatch, free_port: int, profile: str, state: str
+) -> None:
+    from serving.local.house import status
+
+    with_services(monkeypatch, service(free_port))
+    monkeypatch.setenv("PORTRAIT_PROFILE", profile)
+    get_settings.cache_clear()
+    with socket.socket() as container:
+        container.bind(("127.0.0.1", free_port))
+        container.listen()
+        assert [row["state"] for row in status(get_settings())] == [state]
+    assert [row["state"] for row in status(get_settings())] == ["stopped"]
+
+
 def test_a_service_that_ends_at_once_shows_the_end_of_its_log(house: Path, monkeypatch: pytest.MonkeyPatch, free_port: int) -> None:
     from serving.local.house import up
 

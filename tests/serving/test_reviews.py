@@ -158,10 +158,11 @@ def test_the_api_lists_what_waits_and_takes_a_verdict(shop: OrderFront) -> None:
 
 
 def test_the_page_shows_reasons_in_words_and_takes_a_verdict_with_a_note(shop: OrderFront) -> None:
-    logged(WAITING, replace(WAITING, kind="credit", subject="a1", model="risk", reason='["x_new"]'))
+    logged(WAITING, replace(WAITING, kind="credit", subject="a1", model="risk", reason='["x_other_debt:high", "x_new"]'))
     person = visitor("risk")
     page = person.get("/reviews").text
     assert "Order o9" in page and "Several accounts order by this device" in page and "Application a1" in page and "0 of 10" in page
+    assert "debt elsewhere: above a typical good payer&#39;s</li><li>new</li>" in page
     assert "logged decision" not in page  # this key may not look at the log
     id = next(one.decision_id for one in review_queue().all() if one.kind == "order")
     form = {"form_token": form_token(page), "decision_id": id, "verdict": "refuse", "note": " <b>ring</b> ", "kind": "order"}

@@ -1,13 +1,17 @@
 """The oracle's chances are those that the simulator drew from: they agree with what it draws, and with what then happened."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from sources.files import read_table
+from sources.registry import deliver
 from sources.shop_block import people_of
 from sources.shop_calendar import DAY
 from sources.shop_choices import next_new_chances, pick_chances, step_chances, wanted_chances
-from sources.shop_oracle import Asked, ShopOracle
+from sources.shop_oracle import Asked, ShopOracle, true_credit_risk
 from sources.shop_visits import _pick
 from tests.sources.conftest import Shop
 
@@ -150,3 +154,14 @@ def test_who_and_what_is_not_of_the_shop_is_told_apart(oracle: ShopOracle):
     )
     chances = oracle.next_items(question, np.array(["i000000", "elsewhere", "i999999"], object))
     assert (chances[0, 0] > 0, chances[0, 1], chances[0, 2]) == (True, 0, 0)
+
+
+def test_the_true_risk_of_an_application_is_that_of_the_shop_delivered_by_the_same_seed_and_size(tmp_path: Path):
+    size = {"users": 400, "items": 200, "events_per_user": 10, "days": 150, "dirt": 0}
+    deliver("shop", None, tmp_path / "landing", seed=4, options=size)
+    rows = read_table(tmp_path / "landing", "credit_applications").to_pandas().dropna(subset="outcome_at")
+    found = true_credit_risk(4, size)
+    kept = pd.read_parquet(tmp_path / "truth" / "credit.parquet")
+    assert found.equals(kept[["application_id", "default_probability"]]) and set(rows["application_id"]) < set(found["application_id"])
+    risk = rows["application_id"].map(found.set_index("application_id")["default_probability"])
+    assert risk[rows["defaulted"].astype(bool)].mean() > risk[~rows["defaulted"].astype(bool)].mean() > 0

@@ -23,6 +23,7 @@ OPENS_IT = {
     "training/run_uplift.py",
     "training/run_folder.py",
     "training/evaluate_recommender.py",
+    "training/evaluate_risk.py",
 }
 IN_TEXT = re.compile(r"(^|[\"'/\\])truth([\"'/\\]|$)|truth_dir|dirt\.json")
 WINDOW = {"users": 40, "items": 200, "events_per_user": 10, "days": 60}
@@ -74,9 +75,11 @@ def test_only_what_measures_a_finished_model_asks_the_oracle():
         ("run_recommender", "export_model("),
         ("run_uplift", "export_model("),
         ("evaluate_recommender", "train_encoder_network("),
+        ("evaluate_risk", "fit_credit("),
     ):
         body = (ROOT / "training" / f"{name}.py").read_text().partition("\ndef ")[2]
-        first = min(place for place in (body.find("house_oracle("), body.find("shop_oracle(seed")) if place >= 0)
+        doors = ("house_oracle(", "shop_oracle(seed", "shop_credit_risk(seed")
+        first = min(place for door in doors if (place := body.find(door)) >= 0)
         assert body.rfind(last) < first, name
     assert "oracle" not in (ROOT / "training" / "run_portrait.py").read_text()  # which hands the exported model to portrait_evidence
 

@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 
 from serving.model_server.operations import check, read_allowed
+from settings import get_settings
 from tests.training.credit_shop import applications, as_mart
 from tests.training.fake_features import FakeFeatures, events_of, no_labels
 from tests.training.test_served_models import declared, signature_of
 from training.credit_config import CreditConfig
+from training.credit_explain import directions
 from training.signatures import CREDIT_BEHAVIOUR, EXPLAIN, RISK, SCORE
 
 pytestmark = pytest.mark.slow
@@ -98,6 +100,8 @@ def test_the_served_model_says_what_the_network_says_and_its_effects_add_up(cred
     assert {name: len(np.shape(values)) for name, values in explained.items()} == {t.name: len(t.dims) for t in RISK.explain_outputs}
     assert explained["groups"][0].tolist() == ["amount", "x_debt", "x_late", "x_job"] and explained["warnings"][0].tolist() == ["mind this"]
     np.testing.assert_allclose(explained["effects"], credit.explain(people), atol=1e-4)
+    sides = directions(credit.columns.inputs(people), credit.reference, credit.columns)
+    assert explained["directions"].tolist() == sides.tolist() and sides[0, 1] == "unknown" and sides[0, 3] == sides[1, 3] == "other"
     np.testing.assert_allclose(explained["effects"].sum(axis=1) + explained["reference_log_odds"], explained["log_odds"], atol=1e-4)
     strongest = explained["effects"].mean(axis=0)
     assert np.argmax(strongest) == 2  # late months decide
@@ -112,6 +116,47 @@ def test_a_saved_network_is_loaded_again(credit, tmp_path):
     again = keras.models.load_model(tmp_path / "n.keras", custom_objects={"CreditEnsemble": CreditEnsemble}, compile=False)
     inputs = credit.columns.inputs(applications(7))
     np.testing.assert_allclose(again.predict_on_batch(inputs), credit.network.predict_on_batch(inputs), atol=1e-6)
+
+
+def test_drawn_rows_teach_every_group_and_nothing_is_judged_by_them_or_by_rows_they_came_from(monkeypatch: pytest.MonkeyPatch):
+    import keras
+
+    from training import credit as credit_module
+    from training.credit_augmentation import DrawnRows
+
+    given, real_fit, real_platt = {}, keras.Model.fit, credit_module.platt
+
+    def fit(self, inputs, taught, **more):
+        given.update(amount=inputs["numbers"][:, 0], taught=taught)
+        return real_fit(self, inputs, taught, **more)
+
+    def platt(odds, truth):
+        given.update(calibrated=truth)
+        return real_platt(odds, truth)
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    monkeypatch.setattr(credit_module, "platt", platt)
+    real, is_source = applications(400), np.arange(400) % 5 > 1
+    drawn = applications(96, seed=8).assign(amount=-1.0, defaulted=1.0)
+    config = CreditConfig(**SMALL.to_dict() | {"epochs": 1, "batch": 31})  # 496 rows in whole batches
+    credit_module.fit_credit(real, NAMES, config, 1, drawn=DrawnRows(drawn, is_source))
+    is_drawn = given["amount"] == -1.0
+    assert (len(is_drawn), is_drawn.sum()) == (496, 96)
+    assert (given["taught"][is_drawn] == 1).all()  # they defaulted, and every group may learn from them
+    assert (given["taught"][~is_drawn, 1:].sum(axis=1) == 2).all()  # a real row is kept from one of three groups, as ever
+    assert given["calibrated"].tolist() == real["defaulted"][~is_source].tolist()
+
+
+def test_a_groups_epoch_goes_by_its_own_rows_that_the_generator_never_saw_at_their_own_share_of_defaults(monkeypatch: pytest.MonkeyPatch):
+    from training import credit as credit_module
+
+    truth = np.array([1.0, 0.0, 0.0, 0.0])
+    monkeypatch.setattr(credit_module, "_chances", lambda model, inputs: np.array([[0.5], [0.5], [0.9], [0.9]]))
+    best = credit_module._BestOfGroups({}, truth, np.ones((4, 1), bool), np.array([True, True, False, False]), np.log(3.0), 5, None)
+    best.set_model(type("Network", (), {"trainable_weights": []})())
+    best.on_epoch_end(0)
+    # odds of 1 among rows of which three times as many default are odds of 1 to 3 among the real ones
+    assert best.curve == [pytest.approx(-(np.log(0.25) + np.log(0.75)) / 2)]
 
 
 def test_one_outcome_alone_teaches_nothing():
@@ -135,18 +180,37 @@ def shop(house, monkeypatch):
     return install
 
 
-def test_a_house_with_applications_alone_gets_a_judged_model_that_reads_nothing_protected(shop, tmp_path):
+def test_a_house_with_applications_alone_gets_a_judged_model_that_reads_nothing_protected(shop, monkeypatch):
+    from training import credit_augmentation, gan_augmentation
+    from training.gan.verdict import Use
     from training.runs import train_encoder, train_model
 
+    given: list[pd.DataFrame] = []
+
+    def augment(table: pd.DataFrame, target: str, seed: int) -> gan_augmentation.Augmented:
+        given.append(table)
+        rows = pd.concat([table, table[table[target] > 0].iloc[:20]], ignore_index=True)
+        step = {"average_precision_lift": {"mean": 0.02, "low": 0.01, "high": 0.03}}
+        return gan_augmentation.Augmented(rows, 20, Use(True, ("it helps",)), np.arange(len(table)) % 2 > 0, step)
+
+    monkeypatch.setenv("PORTRAIT_CREDIT_AUGMENTATION", "true")
+    get_settings.cache_clear()
+    monkeypatch.setattr(credit_augmentation, "LEAST_ROWS", 100)
+    monkeypatch.setattr(gan_augmentation, "augment", augment)
     shop(as_mart(applications(600)))
     encoder = train_encoder(WINDOW, {"seed": 1})
     run = train_model("risk", encoder.path, WINDOW, {"seed": 1, "epochs": 6})
     facts = json.loads((run.path / "saved_model/assets.extra/provenance.json").read_text())
+    verdict, told = (json.loads((run.path / name).read_text()) for name in ("verdict.json", "metrics.json"))
+    assert told["augmentation"]["used"] and (told["augmentation"]["rows"], told["augmentation"]["reason"]) == (20, "it helps")
+    assert len(given[0]) + verdict["figures"]["rows"] == 600 and "x_sex" not in given[0]  # what is asked teaches no generator
+    assert facts["drawn_rows"] == 20
     assert facts["protected"] == ["x_sex"] and facts["columns"] == NAMES[:1] + sorted(NAMES[1:])
     assert "accepted applicants alone" in facts["warnings"][0]
-    assert run.promoted and json.loads((run.path / "verdict.json").read_text())["figures"]["metric"] == "auc"
+    assert run.promoted and verdict["figures"]["metric"] == "auc"
     report = (run.path / "report.html").read_text()
     assert "Fairness, by groups of at least 30" in report and "sex" in report and "reject inference" in report
+    assert "Drawn defaults beside the real ones" in report and "it helps" in report and "0.0200, 0.0100, 0.0300" in report
 
 
 def test_a_shop_without_enough_outcomes_is_skipped_by_name_with_the_reason(shop, house):

@@ -10,7 +10,7 @@ import pytest
 from tests.training.credit_shop import applications, as_mart
 from training.credit_columns import CreditColumns
 from training.credit_evidence import calibrated_ece, fairness, reason_stability, surely, traits_of
-from training.credit_explain import attributions, coalitions, good_payer, groups_of, reasons
+from training.credit_explain import DIRECTIONS, attributions, coalitions, directions, good_payer, groups_of, reasons
 from training.credit_policy import POLICY_FILE, BadPolicy, credit_policy
 from training.credit_rows import warnings_of
 from training.metrics import ece
@@ -64,6 +64,32 @@ def test_who_keeps_behaviour_back_is_compared_with_one_who_does_too() -> None:
     assert found.tolist() == [[1.0, 0.0], [1.0, 0.0]]
     found = attributions(people, reference, columns, lambda rows: -np.nan_to_num(rows["numbers"][:, 1]))
     assert found.tolist() == [[0.0, 0.0], [0.0, 30.0]]
+
+
+def test_a_reason_says_on_which_side_of_the_good_payers_the_own_values_lie() -> None:
+    columns = CreditColumns(("amount", "x_late_1", "x_late_2", "x_late_3", "spend_90d"), {"x_job": ("none", "permanent")})
+    typical = {"numbers": np.array([[10.0, 1.0, 1.0, 1.0, 50.0]], np.float32), "words": np.array([[2]], np.int32)}
+    people = {
+        "numbers": np.array(
+            [
+                [11.0, 2.0, 1.0, 1.0, 49.0],
+                [9.0, 0.0, 0.0, 2.0, 50.0],
+                [10.0, 5.0, 0.0, np.nan, np.nan],
+                [np.nan, 3.0, 0.0, 0.0, 51.0],
+            ],
+            np.float32,
+        ),
+        "words": np.array([[2], [1], [0], [2]], np.int32),
+    }
+    # months of row 2: two below by 1 and one above by 1; of row 3: above by 4, below by 1; of row 4: above by 2 and below by 2
+    assert directions(people, typical, columns).tolist() == [
+        ["high", "high", "low", ""],
+        ["low", "mixed", "", "other"],
+        ["", "high", "unknown", "other"],
+        ["unknown", "mixed", "high", ""],
+    ]
+    nobody = {"numbers": np.full((1, 5), np.nan, np.float32), "words": np.array([[2]], np.int32)}
+    assert directions(people, nobody, columns)[0].tolist() == ["other", "other", "other", ""]
 
 
 def test_beyond_eight_groups_the_drawn_orders_still_add_up_and_are_the_same_each_time() -> None:
@@ -128,6 +154,11 @@ def test_points_double_the_odds_as_the_policy_says() -> None:
     assert policy.points(-np.log(40)) == pytest.approx(620)
     assert policy.points(-np.log(10)) == pytest.approx(580)
     assert [policy.decide(chance) for chance in (0.1, 0.2, 0.49, 0.5)] == ["approve", "review", "review", "refuse"]
+    assert policy.in_words("x_other_debt", "high") == {
+        "en": "debt elsewhere: above a typical good payer's",
+        "zh": "其他负债：高于典型的按时还款者",
+    }
+    assert set(policy.directions) == set(DIRECTIONS)
     assert policy.in_words("x_pay")["zh"] == "近几个月的还款逾期情况" and policy.in_words("x_shoe_size")["en"] == "shoe size"
 
 
@@ -138,6 +169,7 @@ def test_points_double_the_odds_as_the_policy_says() -> None:
         (("double_odds = 20", "double_odds = 0"), r"must be above 0\. Received 20 and 0"),
         (('column = "x_other_debt"', 'column = "x_ag*"'), r"protected\. Received 'x_ag\*' as actionable, which is 'x_age'\. Take it out"),
         (('to = "up"', 'to = "sideways"'), r"'down' or 'up'\. Received 'sideways' for 'x_pay_amt1'"),
+        (('en = "{name}: below', 'en = "below'), r"must hold `\{name\}` once\. Received .below a typical good payer's. for 'low'"),
         (("[score]", "[scores]"), r"must have the tables and keys of training/credit\.toml\. .*KeyError\('score'\)"),
         (("[score]", "[score"), r"The credit policy is a TOML file\. .*Start from training/credit\.toml"),
     ],
@@ -187,6 +219,7 @@ def test_the_same_application_gets_the_same_reasons_and_a_little_change_rarely_o
     }
     found = reason_stability(inputs, TYPICAL, COLUMNS, log_odds, least=0.1, seed=1)
     assert found["same_input"] == 1.0 and 0.9 <= found["set"] <= found["first"] <= 1.0
+    assert 0.9 <= found["direction"] <= 1.0
 
 
 def test_missing_outcomes_and_the_missing_of_missing_ones_are_both_told() -> None:

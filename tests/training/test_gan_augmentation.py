@@ -52,6 +52,7 @@ def test_rows_that_help_are_taken_and_stand_behind_the_trainers_own(monkeypatch:
     assert found.added == 120
     pd.testing.assert_frame_equal(found.table.iloc[:3000], given)
     assert (found.table["bad"].iloc[3000:] == 1).all()
+    assert found.is_source.sum() == 1800  # three of five parts: the others are unseen by the generator
 
 
 def test_the_lift_is_that_of_the_average_precision_beside_the_same_rows_alone():
