@@ -8,8 +8,10 @@ PROFILED := $(if $(PROFILE),PORTRAIT_PROFILE=$(PROFILE))
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+COMPOSE ?= $(if $(shell docker compose version 2>/dev/null),docker compose,docker-compose)
 
-.PHONY: help setup demo up down status doctor backup restore format lint types layers sql test test-fast check requirements clean
+.PHONY: help setup demo up down secrets images status doctor backup restore format lint types layers sql test test-fast check requirements \
+	clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -19,13 +21,28 @@ $(STAMP): requirements/portrait.txt requirements/uv.txt pyproject.toml requireme
 	@bash requirements/setup.sh $(VENV)
 	@touch $@
 
-demo: setup ## the whole road: SOURCE=shop (default) or SOURCE=online_retail DATA=folder; PROFILE=services on Postgres, Redis and Celery
+ifneq ($(PROFILE),compose)
+demo: setup ## the whole road: SOURCE=shop (default) or SOURCE=online_retail DATA=folder; PROFILE=services on Postgres, Redis and Celery, PROFILE=compose in containers
 	@$(PROFILED) $(BIN)/portrait demo --source $(SOURCE) $(if $(DATA),--data $(DATA))
 
 up: setup ## start the services in the background; PROFILE as for demo
 	@$(PROFILED) $(BIN)/portrait up
 down: setup ## stop the services
 	@$(BIN)/portrait down
+else
+demo: setup up
+	@home=$${PORTRAIT_HOME:-var/$(SOURCE)-compose} && install -d -m 700 $$home/api && umask 077 && \
+		$(COMPOSE) exec -T api cat /house/api/house_key >$$home/api/house_key
+	@$(PROFILED) $(BIN)/portrait demo --source $(SOURCE) $(if $(DATA),--data $(DATA))
+up: secrets images
+	@$(COMPOSE) up -d
+down:
+	@$(COMPOSE) down
+endif
+secrets: ## write .env: a fresh random value for each secret of docker-compose.yml that it lacks
+	@sh docker/secrets.sh
+images: ## build the images of docker-compose.yml
+	@REVISION=$$(git rev-parse HEAD 2>/dev/null) $(COMPOSE) build
 status: setup ## what runs, and where
 	@$(BIN)/portrait status
 doctor: setup ## what is wrong, before you find out
@@ -53,7 +70,7 @@ test-fast: setup ## the part of the suite that takes under five minutes
 check: lint types layers sql test ## all of the above, tests last
 
 requirements: setup ## pin requirements/*.in again
-	@for name in portrait lifetimes peers risk_peers gan_peers; do \
+	@for name in portrait serving gpu lifetimes peers risk_peers gan_peers; do \
 		$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
 			requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done

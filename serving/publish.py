@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,18 @@ class PublishFailed(Exception):
     """The version was not published, and the message says at which step and why; what was served before still is."""
 
 
-def publish(model: str, saved_model: Path, *, models_dir: Path | None = None, target: str | None = None, wait_s: float = 60) -> int:
+def publish(
+    model: str,
+    saved_model: Path,
+    *,
+    models_dir: Path | None = None,
+    target: str | None = None,
+    wait_s: float = 60,
+    on_place: Callable[[], None] = lambda: None,
+) -> int:
     """Publish the SavedModel folder as the model's next version and return the number, AVAILABLE when this returns.
 
+    `on_place` is called when the version is in its place, to tell the server of it.
     The same content as the newest published version is not published again: its number is returned. PublishFailed where the model cannot be
     loaded, does not answer its golden request, or the server at `target` refuses it or does not serve it within `wait_s` seconds.
     """
@@ -63,6 +72,7 @@ def publish(model: str, saved_model: Path, *, models_dir: Path | None = None, ta
             _note(base, number, "failed", str(error))
             raise PublishFailed(f"{model} version {number} was not published; what was served before still is. {error}") from error
         try:
+            on_place()
             _confirm(client, model, number, base / str(number), wait_s)
         except PublishFailed as error:
             aside = _set_aside(base, number)

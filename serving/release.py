@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from serving import release_live
@@ -66,7 +67,8 @@ class Releases:
             before = self._given_up(release, "a newer version came")
             release = self._move(client, release, replace(before, keep=(self._number_to_come(model, saved_model),)))
             try:
-                version = publish(model, saved_model, models_dir=self.settings.models_dir, target=self.target)
+                tell = partial(write_config, self.settings)
+                version = publish(model, saved_model, models_dir=self.settings.models_dir, target=self.target, on_place=tell)
             except PublishFailed:
                 self._move(client, release, before)
                 raise

@@ -1,6 +1,8 @@
 """`models.config` as the releases want it, and waiting until the model server follows.
 
 The server reads the file again every second, and so the file is the truth: a HandleReloadConfigRequest would be undone by the next poll.
+TensorFlow Serving waits, deaf to every further change, until each model that is new in the file has a version: so the file names only
+versions that are in the model's folder.
 """
 
 import json
@@ -10,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from serving.model_client import ModelClient, ModelError
+from serving.publish import published_versions
 from serving.release_state import Release, read, released
 from settings import Settings, get_settings
 from sources.durable import replace_text
@@ -25,7 +28,7 @@ class NotFollowed(Exception):
 def write_config(settings: Settings | None = None) -> None:
     """Write `models.config` of the house: models with a release in the versions it holds and with its labels, others in their newest.
 
-    A model of which no version has passed and none is on trial is left out: it is not served.
+    A model without a version to serve is left out: none was published, or none has passed and none is on trial.
     """
     settings = settings or get_settings()
     settings.home.mkdir(parents=True, exist_ok=True)
@@ -37,13 +40,15 @@ def write_config(settings: Settings | None = None) -> None:
 
 
 def _entry(model: str, base: Path, release: Release | None) -> str:
-    policy = ""
+    policy, there = "", published_versions(model, models_dir=base)
     if release is not None:
-        if not release.serves["versions"]:
-            return ""
-        versions = " ".join(f"versions: {number}" for number in release.serves["versions"])
-        labels = " ".join(f'version_labels {{ key: "{label}" value: {number} }}' for label, number in release.serves["labels"].items())
+        there = [number for number in release.serves["versions"] if number in there]
+        versions = " ".join(f"versions: {number}" for number in there)
+        labelled = {label: number for label, number in release.serves["labels"].items() if number in there}
+        labels = " ".join(f'version_labels {{ key: "{label}" value: {number} }}' for label, number in labelled.items())
         policy = f" model_version_policy {{ specific {{ {versions} }} }}{f' {labels}' if labels else ''}"
+    if not there:
+        return ""
     return f'  config {{ name: {json.dumps(model)} base_path: {json.dumps(str(base / model))} model_platform: "tensorflow"{policy} }}\n'
 
 

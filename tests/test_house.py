@@ -72,7 +72,7 @@ def test_every_environment_variable_read_in_the_code_is_a_setting() -> None:
 
 
 def test_requirements_are_pinned_hashed_and_name_no_index() -> None:
-    for name in ("portrait.txt", "uv.txt", "lifetimes.txt", "peers.txt"):
+    for name in ("portrait.txt", "serving.txt", "gpu.txt", "uv.txt", "lifetimes.txt", "peers.txt"):
         text = (ROOT / "requirements" / name).read_text()
         assert not re.search(r"https?://|--(extra-)?index-url|--find-links", text)
         pins = re.findall(r"^([A-Za-z0-9_.-]+)==", text, flags=re.M)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 from collections.abc import Mapping
 from functools import cache
@@ -93,6 +94,12 @@ def _short(tags: Mapping[str, str]) -> dict[str, str]:
 
 @cache
 def _revision() -> str:
+    """Of the checkout; in a container's image, which has no git, the one that it was built from."""
+    built_from = ROOT / "REVISION"
+    if built_from.exists():
+        return built_from.read_text(encoding="utf-8").strip()
+    if shutil.which("git") is None:
+        return ""
     done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
 

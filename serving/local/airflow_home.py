@@ -39,17 +39,21 @@ def pools() -> dict[str, int]:
 
 
 def make_secrets() -> None:
-    """Generates this house's password and secrets, where it has none yet: when it comes up, and never for a question."""
-    if not _passwords().exists():
-        write_private(_passwords(), json.dumps({USER: get_settings().admin_password or secrets.token_urlsafe(12)}))
+    """Generates this house's password and secrets, where it has none yet: when it comes up, and never for a question.
+
+    A password that the settings give is the house's from then on.
+    """
+    given = get_settings().admin_password
+    if given or not _passwords().exists():
+        write_private(_passwords(), json.dumps({USER: given or secrets.token_urlsafe(12)}))
     for name in SECRETS:
         if not (folder() / "secrets" / name).exists():  # 32 random bytes in URL-safe base64, the form of a Fernet key
             write_private(folder() / "secrets" / name, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
 
 
 def password() -> str:
-    """The password of the login `admin`; empty in a house that was never up."""
-    return json.loads(_passwords().read_text())[USER] if _passwords().exists() else ""
+    """The password of the login `admin`; in a house that was never up, or that is in containers, the one of the settings."""
+    return json.loads(_passwords().read_text())[USER] if _passwords().exists() else get_settings().admin_password
 
 
 def environment() -> dict[str, str]:

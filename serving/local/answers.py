@@ -62,13 +62,13 @@ def _latencies(api: ApiClient, users: list[str]) -> dict[str, dict[str, float]]:
         "exclude_item_ids": np.array([[b""]], dtype=object),
         "k": np.array([10], dtype=np.int32),
     }
-    measured = {"feature read, in process": _time(lambda user: shop.user_row(RECOMMENDER.feature_service, user), users)}
+    measured = {"feature read, in process": timed(lambda user: shop.user_row(RECOMMENDER.feature_service, user), users)}
     with suppress(NotServed):
-        measured["Predict, over gRPC"] = _time(lambda user: shop.predict(RECOMMENDER.name, inputs), users)
-    return measured | {"recommendation, over HTTP": _time(lambda user: api.recommendations(user, 10), users)}
+        measured["Predict, over gRPC"] = timed(lambda user: shop.predict(RECOMMENDER.name, inputs), users)
+    return measured | {"recommendation, over HTTP": timed(lambda user: api.recommendations(user, 10), users)}
 
 
-def _time(call: Callable[[str], Any], users: list[str]) -> dict[str, float]:
+def timed(call: Callable[[str], Any], users: list[str]) -> dict[str, float]:
     """Milliseconds of `call`, one user after another, after one call that warms up."""
     call(users[0])
     taken = []

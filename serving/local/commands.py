@@ -29,11 +29,13 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """The whole road: services up, records in, models served, and what came of it."""
-    from serving.local import show
+    from serving.local import outside, show
     from serving.local.demo import demo as run_demo
+    from settings import get_settings
 
     choices = chosen(source, data=data, seed=seed, epochs=epochs, options=pairs(option))
-    result = run_demo(choices, show.console(as_json))
+    walk = outside.demo if get_settings().profile == "compose" else run_demo
+    result = walk(choices, show.console(as_json))
     if as_json:
         print_json(result)
 

@@ -147,7 +147,9 @@ def test_a_full_disk_and_a_wrong_python_are_told_together(house: Path, monkeypat
     assert disk.startswith("A house needs 2 GB of free disk.") and "0.5 GB" in disk
 
 
-def test_secrets_are_made_once_for_a_house_and_readable_by_its_owner_alone(house: Path) -> None:
+def test_secrets_are_made_once_for_a_house_and_readable_by_its_owner_alone(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTRAIT_ADMIN_PASSWORD", "")  # `make secrets` may have written one into .env
+    get_settings.cache_clear()
     assert airflow_home.environment()["AIRFLOW__CORE__FERNET_KEY"] == airflow_home.password() == ""
     assert not (house / "airflow").exists()
     airflow_home.make_secrets()
@@ -160,3 +162,12 @@ def test_secrets_are_made_once_for_a_house_and_readable_by_its_owner_alone(house
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     assert len(airflow_home.password()) >= 16
     assert "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS" not in first
+
+
+def test_a_password_of_the_settings_is_the_houses_and_replaces_an_older_one(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for given in ("first password", "second password"):
+        monkeypatch.setenv("PORTRAIT_ADMIN_PASSWORD", given)
+        get_settings.cache_clear()
+        assert airflow_home.password() == ("first password" if given == "second password" else given)
+        airflow_home.make_secrets()
+        assert airflow_home.password() == given

@@ -280,7 +280,12 @@ def test_a_house_of_before_releases_keeps_its_newest_version_as_stable(house: Pa
     assert label_for("recommender", "u1") is None
     write_config()
     assert "version_labels" not in (house / "models.config").read_text()
-    write(Release("recommender", stable=4, is_labelled=False, serves={"versions": [4, 5], "labels": {STABLE: 4}}))
+    assert "recommender" not in (house / "models.config").read_text()  # TensorFlow Serving would wait for it without end
+    for version in (4, 5):
+        (house / "models" / "recommender" / str(version)).mkdir(parents=True)
+    write_config()
+    assert '/recommender" model_platform: "tensorflow" }' in (house / "models.config").read_text()
+    write(Release("recommender", stable=4, is_labelled=False, serves={"versions": [4, 5, 6], "labels": {STABLE: 4}}))
     write_config()
     assert label_for("recommender", "u1") is None  # until the server has the label
     text = (house / "models.config").read_text()
