@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psycopg2
@@ -44,8 +45,10 @@ def test_a_secret_in_what_was_printed_is_found_in_every_form() -> None:
 
 def test_a_secret_on_a_command_line_is_found(house: Path) -> None:
     key = furnished(house)["house_key"]
-    processes.start(processes.Command("page", (sys.executable, "-c", "import time; time.sleep(60)", key), {}), house)
+    started = processes.start(processes.Command("page", (sys.executable, "-c", "import time; time.sleep(60)", key), {}), house)
     try:
+        while key not in started.cmdline():  # until it has become its own program, its command line is ours
+            time.sleep(0.05)
         assert leaks(house) == ["house_key stands in the command line of page"]
     finally:
         processes.stop(["page"], house)
