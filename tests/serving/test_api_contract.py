@@ -21,9 +21,9 @@ from tests.serving.web_client import furnish, put, shop
 pytestmark = pytest.mark.slow
 
 EXAMPLES = 25
-#: Rules that no schema can say, by route: the order of two days, or of two prices; which offers the shop has; that a day of a
-#: campaign is over; the kinds of the columns that a model learned; that an order is placed after what is loaded; that an idempotency key comes with one body alone; the landing
-#: rules, by which events are judged one by one (they take `"1"` for a number, as a delivered file does).
+#: Rules that no schema can say, by route: the order of two days, or of two prices; which offers the shop has; that a day of a campaign is
+#: over; the kinds of the columns that a model learned; that an order is placed after what is loaded; that an idempotency key comes with
+#: one body alone; the landing rules, by which events are judged one by one (they take `"1"` for a number, as a delivered file does).
 LEFT_OUT = {
     "/v1/users/{user_id}/portrait/changes": [positive_data_acceptance],
     "/v1/users/{user_id}/recommendations": [positive_data_acceptance],
