@@ -14,6 +14,7 @@ from typing import Any
 
 import duckdb
 
+from quality.warehouse import open_warehouse
 from serving import keys, manifest
 from serving.decisions import Decision, DecisionLog
 from serving.local import airflow_home
@@ -190,3 +191,35 @@ def _redis(address: str) -> dict[str, str]:
     with Redis(host=host, port=int(port), password=dict(option.split("=", 1) for option in options)["password"]) as redis:
         read = {b"hash": redis.hgetall, b"string": redis.get, b"zset": lambda key: redis.zrange(key, 0, -1, withscores=True)}
         return {repr(key): repr((read[redis.type(key)](key), redis.ttl(key))) for key in redis.scan_iter()}
+
+
+def quiet(_line: str) -> None:
+    """Says nothing."""
+
+
+def differing(left: Contents, right: Contents) -> list[str]:
+    """Where they differ, tables of databases by name."""
+    places = []
+    for name in sorted({*left, *right}, key=str):
+        one, other = left.get(name), right.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            places += [f"{name}: {table}" for table in {*one, *other} if one.get(table) != other.get(table)]
+        elif one != other:
+            places.append(str(name))
+    return places
+
+
+def small_house(home: Path) -> None:
+    """A house of one row a store, made in no time."""
+    with open_warehouse() as warehouse:
+        warehouse.execute("insert into landing.users (user_id, ds) values ('ann', date '2024-05-01')")
+    for name in (
+        "models/tiny/1/saved_model.pb",
+        "releases/tiny.json",
+        "secrets/signing_key.pem",
+        "landing/users/ds=2024-05-01/part-0.parquet",
+    ):
+        (home / name).parent.mkdir(parents=True)
+        (home / name).write_text(name)
+    with closing(sqlite3.connect(home / "api.sqlite")) as file, file:
+        file.execute("create table rows (number int)")

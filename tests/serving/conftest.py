@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -95,3 +96,17 @@ def protocol_server(request: pytest.FixtureRequest) -> ServerUnderTest:
     if target := os.environ.get("TF_SERVING_TARGET"):
         return ServerUnderTest(target, os.environ.get("TF_SERVING_REST_TARGET", ""), Path())
     return request.getfixturevalue("server")
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that Postgres' user can pass through, with a house in it that has files."""
+    folder = Path(tempfile.mkdtemp(prefix="portrait-backup-"))
+    folder.chmod(0o755)
+    monkeypatch.setenv("PORTRAIT_HOME", str(folder / "house"))
+    monkeypatch.setenv("PORTRAIT_PROFILE", "embedded")
+    get_settings.cache_clear()
+    (folder / "house").mkdir()
+    yield folder
+    get_settings.cache_clear()
+    shutil.rmtree(folder)

@@ -1,25 +1,17 @@
 """A house is destroyed and made again from its backup, elsewhere: everything in every store is as it was."""
 
 import json
-import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from contextlib import closing
-from itertools import count
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import duckdb
 import pytest
 from filelock import FileLock
 
-from quality.warehouse import open_warehouse
 from serving import keys, manifest
 from serving.local import backup_manifest, house, preflight, servers
 from serving.local.backup import backup
@@ -27,43 +19,13 @@ from serving.local.errors import BackupFailed, NotStartable, RestoreRefused
 from serving.local.restore import restore
 from settings import ROOT, Settings, get_settings
 from tests.feature_repo.conftest import MAY
-from tests.serving.backed_up_house import Contents, contents, destroy, furnish, run_services_once
+from tests.serving.backed_up_house import Contents, contents, destroy, differing, furnish, quiet, run_services_once, small_house
 from tests.serving.conftest import free_ports
-
-
-def quiet(_line: str) -> None:
-    """Says nothing."""
-
-
-@pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that Postgres' user can pass through, with a house in it that has files."""
-    folder = Path(tempfile.mkdtemp(prefix="portrait-backup-"))
-    folder.chmod(0o755)
-    monkeypatch.setenv("PORTRAIT_HOME", str(folder / "house"))
-    monkeypatch.setenv("PORTRAIT_PROFILE", "embedded")
-    get_settings.cache_clear()
-    (folder / "house").mkdir()
-    yield folder
-    get_settings.cache_clear()
-    shutil.rmtree(folder)
 
 
 def moved(found: Contents, before: Path, after: Path) -> Contents:
     """What a house holds, with what it says of its own place said of another."""
     return json.loads(json.dumps(found, default=repr).replace(f"{before}/", f"{after}/"))
-
-
-def differing(left: Contents, right: Contents) -> list[str]:
-    """Where they differ, tables of databases by name."""
-    places = []
-    for name in sorted({*left, *right}, key=str):
-        one, other = left.get(name), right.get(name)
-        if isinstance(one, dict) and isinstance(other, dict):
-            places += [f"{name}: {table}" for table in {*one, *other} if one.get(table) != other.get(table)]
-        elif one != other:
-            places.append(str(name))
-    return places
 
 
 @pytest.mark.slow
@@ -192,22 +154,6 @@ def with_servers(monkeypatch: pytest.MonkeyPatch) -> Settings:
     return servers.settle(get_settings())
 
 
-def small_house(home: Path) -> None:
-    """A house of one row a store, made in no time."""
-    with open_warehouse() as warehouse:
-        warehouse.execute("insert into landing.users (user_id, ds) values ('ann', date '2024-05-01')")
-    for name in (
-        "models/tiny/1/saved_model.pb",
-        "releases/tiny.json",
-        "secrets/signing_key.pem",
-        "landing/users/ds=2024-05-01/part-0.parquet",
-    ):
-        (home / name).parent.mkdir(parents=True)
-        (home / name).write_text(name)
-    with closing(sqlite3.connect(home / "api.sqlite")) as file, file:
-        file.execute("create table rows (number int)")
-
-
 def test_one_changed_byte_is_refused_by_name_before_anything_is_touched(place: Path) -> None:
     small_house(place / "house")
     backup(get_settings(), place / "kept", quiet)
@@ -299,62 +245,3 @@ def test_stores_are_each_of_one_moment_while_a_writer_changes_them_all(place: Pa
         seen.append((marts[0][0], published[0][0], left[0]))
         assert published[0][0] <= marts[0][0]  # what is published was copied before what it came from
     assert len(set(seen)) > 1
-
-
-def killed_before_line(last: int, work: Any) -> int:
-    """Exit status of a fork that did this work and died by SIGKILL as it came to that line of the code of backups; 0 where it ended."""
-    if pid := os.fork():
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    lines = 0
-
-    def on_line(_frame: FrameType, event: str, _argument: Any) -> Any:
-        nonlocal lines
-        lines += event == "line"
-        if lines == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return on_line
-
-    own = ("backup.py", "backup_files.py", "backup_manifest.py", "restore.py", "relocate.py")
-    sys.settrace(lambda frame, _event, _argument: on_line if frame.f_code.co_filename.endswith(own) else None)
-    work()
-    sys.settrace(None)
-    os._exit(0)
-
-
-def test_a_killed_backup_has_no_name_and_the_next_one_is_whole(place: Path) -> None:
-    small_house(place / "house")
-    before = contents()
-    kills = 0
-    for line in count(20, 100):
-        if killed_before_line(line, lambda: backup(get_settings(), place / "kept", quiet)) == 0 or (place / "kept").exists():
-            break
-        kills += 1
-    assert kills > 5
-    assert sorted(path.name for path in place.iterdir()) == ["house", "kept"]
-    destroy(place / "house")
-    restore(place / "kept", None, quiet)
-    assert differing(before, contents()) == []
-
-
-def test_a_killed_restore_leaves_a_house_that_says_so_and_runs_again(place: Path) -> None:
-    small_house(place / "house")
-    before = contents()
-    backup(get_settings(), place / "kept", quiet)
-    destroy(place / "house")
-    marked = untouched = 0
-    for line in count(20, 15):
-        if killed_before_line(line, lambda: restore(place / "kept", place / "house", quiet)) == 0:
-            break
-        if get_settings().restoring_file.exists():
-            marked += 1
-            with pytest.raises(NotStartable, match=r"A house must be whole. Restoring .*house did not end. Run `portrait restore .*kept"):
-                preflight.check(get_settings())
-            with pytest.raises(BackupFailed, match=r"A house must be whole"):
-                backup(get_settings(), place / "another", quiet)
-        elif (place / "house").exists() and any((place / "house").iterdir()):
-            assert marked  # it ended, and died before it could say so
-            break
-        else:
-            untouched += 1
-    assert marked > 3 and untouched > 1
-    assert differing(before, contents()) == []
