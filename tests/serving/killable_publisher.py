@@ -48,6 +48,11 @@ def die_before(last: int) -> None:
     sys.settrace(lambda frame, _event, _argument: on_line if frame.f_code.co_filename.endswith(OWN) else None)
 
 
+def say(name: str, value: int) -> None:
+    """One write a line: parent and child share a pipe, and an unbuffered `print` writes a line in pieces."""
+    os.write(sys.stdout.fileno(), f"{name} {value}\n".encode())
+
+
 def main() -> None:
     model, models_dir, target = sys.argv[1:]
     publish.subprocess.run = check_in_a_fork
@@ -58,10 +63,10 @@ def main() -> None:
             die_before(int(last))
             publish.publish(model, Path(folder), models_dir=Path(models_dir), target=target)
             sys.settrace(None)
-            print("lines", lines, flush=True)
+            say("lines", lines)
             os._exit(0)
-        print("pid", pid, flush=True)
-        print("ended", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        say("pid", pid)
+        say("ended", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
 if __name__ == "__main__":
