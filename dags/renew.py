@@ -1,6 +1,8 @@
 """### Models once a week
 
-**train** starts the DAG `train` on everything delivered so far; its gate decides whether the challenger replaces what is served.
+1. **has_records** - skips the week of a house that has published no features yet: its first run of `ingest` trains anyway.
+2. **train** - starts the DAG `train` on everything delivered so far; its gate decides whether the challenger replaces what is served.
+
 A house whose records stand still trains the same candidates again; none is promoted.
 """
 
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import pendulum
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import dag
+from airflow.sdk import dag, task
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from dags.choices import DEFAULT_ARGS
@@ -25,7 +27,16 @@ from dags.choices import DEFAULT_ARGS
     max_active_runs=1,
 )
 def renew() -> None:
-    TriggerDagRunOperator(task_id="train", trigger_dag_id="train")
+    @task
+    def has_records() -> None:
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from feature_repo.published import is_published
+
+        if not is_published("item_features"):
+            raise AirflowSkipException("No features are published yet. Run `portrait run ingest` first.")
+
+    has_records() >> TriggerDagRunOperator(task_id="train", trigger_dag_id="train")
 
 
 renew()

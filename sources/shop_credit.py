@@ -16,7 +16,7 @@ from sources.shop_ids import BLOCK_NUMBERS, numbered, user_ids
 from sources.shop_people import People
 from sources.shop_visits import odds
 
-SHARE_APPLIES = 0.15
+SHARE_APPLIES = 0.5  # pay later, at the checkout
 OUTCOME_DAYS = 60
 EMPLOYMENTS = np.array(["permanent", "temporary", "self-employed", "none"])
 _EMPLOYMENT_RISK = np.array([-0.5, 0.3, 0.2, 0.9])
@@ -41,7 +41,7 @@ class Applications:
 
 
 def make_applications(rng: np.random.Generator, events: np.ndarray, people: People, start: int, end: int) -> Applications:
-    """One application each of about a seventh of the customers, at least a day after they registered."""
+    """One application each of every other customer, at least a day after they registered."""
     opened = np.maximum(people.registered_at, start) + DAY
     user = np.flatnonzero((rng.random(len(people)) < SHARE_APPLIES) & (opened < end))
     applied_at = rng.integers(opened[user], end)

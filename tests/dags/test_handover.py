@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from dags import assets, deploy, features, ingest, release
+from dags import assets, deploy, features, ingest, release, renew
 from dags.failures import at_once, skipping
 from quality.load import load_window
 from tests.quality.delivery import DAY, NEXT_DAY, row, write_day
@@ -166,3 +166,12 @@ def test_features_of_a_window_whose_newest_day_was_never_loaded_are_not_built(ho
     with pytest.raises(AirflowFailException, match=r"without 2024-05-02; loaded is 2024-05-01 to 2024-05-01"):
         build_marts()
     assert not (house / "dbt").exists()
+
+
+def test_a_house_without_features_is_not_renewed(house: Path) -> None:
+    has_records = renew.renew().get_task("has_records").python_callable
+    with pytest.raises(AirflowSkipException, match="No features are published yet"):
+        has_records()
+    (house / "offline" / "item_features").mkdir(parents=True)
+    (house / "offline" / "item_features" / "schema.parquet").touch()
+    has_records()
