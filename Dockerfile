@@ -5,8 +5,12 @@
 # Where no registry can be reached: docker/offline-base.sh, then --build-arg BASE=portrait-offline/python:3.11 and
 # --build-arg BUILD_BASE=portrait-offline/build:3.11. Only the stages that are thrown away come from BUILD_BASE. Needs no BuildKit, whose absence
 # is why each image's stages stand together: the older builder makes every stage above the target.
+#
+# POSTGRES and REDIS are the images of the servers in docker-compose.yml: their client programs, of the very versions, make the backups.
 ARG BASE=python:3.11-slim-bookworm
 ARG BUILD_BASE=python:3.11-slim-bookworm
+ARG POSTGRES=postgres:16-bookworm
+ARG REDIS=redis:7-bookworm
 
 FROM ${BUILD_BASE} AS build
 ENV UV_NO_CACHE=1 UV_LINK_MODE=copy UV_HTTP_TIMEOUT=180 PIP_NO_CACHE_DIR=1
@@ -53,7 +57,18 @@ COPY serving/model_server/parameters.proto serving/model_server/
 RUN sh docker/finish-venv.sh axe-playwright-python hypothesis hypothesis-graphql import-linter jsonschema-rs libclang \
         mypy playwright pytest pytest-timeout pytest-xdist ruff schemathesis sqlfluff sqlfluff-templater-dbt
 
+FROM ${POSTGRES} AS postgres-programs
+COPY docker/gather.sh /
+RUN ["sh", "/gather.sh", "/opt/servers", "pg_dump", "pg_restore"]
+
+FROM ${REDIS} AS redis-programs
+COPY docker/gather.sh /
+RUN ["sh", "/gather.sh", "/opt/servers", "redis-cli", "redis-server"]
+
 FROM runtime AS airflow
+COPY --from=postgres-programs /opt/servers /opt/servers/postgres
+COPY --from=redis-programs /opt/servers /opt/servers/redis
+ENV PATH=$PATH:/opt/servers/postgres/bin:/opt/servers/redis/bin
 COPY --from=airflow-packages /opt/venv /opt/venv
 COPY . .
 COPY --from=airflow-packages /protos serving

@@ -29,6 +29,10 @@ up: setup ## start the services in the background; PROFILE as for demo
 	@$(PROFILED) $(BIN)/portrait up
 down: setup ## stop the services
 	@$(BIN)/portrait down
+backup: setup ## everything stateful into one folder: TO=folder
+	@$(BIN)/portrait backup $(or $(TO),$(error name a folder that does not exist yet: make backup TO=folder))
+restore: setup ## a house from a backup: FROM=folder, into PORTRAIT_HOME or HOUSE=folder
+	@$(BIN)/portrait restore $(or $(FROM),$(error name a backup: make restore FROM=folder)) $(if $(HOUSE),--home $(HOUSE))
 else
 demo: setup up
 	@home=$${PORTRAIT_HOME:-var/$(SOURCE)-compose} && install -d -m 700 $$home/api && umask 077 && \
@@ -38,6 +42,10 @@ up: secrets images
 	@$(COMPOSE) up -d
 down:
 	@$(COMPOSE) down
+backup:
+	@COMPOSE="$(COMPOSE)" bash docker/backup.sh $(or $(TO),$(error name a folder that does not exist yet: make backup PROFILE=compose TO=folder))
+restore: secrets images
+	@COMPOSE="$(COMPOSE)" bash docker/restore.sh $(or $(FROM),$(error name a backup: make restore PROFILE=compose FROM=folder))
 endif
 secrets: ## write .env: a fresh random value for each secret of docker-compose.yml that it lacks
 	@sh docker/secrets.sh
@@ -47,10 +55,6 @@ status: setup ## what runs, and where
 	@$(BIN)/portrait status
 doctor: setup ## what is wrong, before you find out
 	@$(BIN)/portrait doctor
-backup: setup ## everything stateful into one folder: TO=folder
-	@$(BIN)/portrait backup $(or $(TO),$(error name a folder that does not exist yet: make backup TO=folder))
-restore: setup ## a house from a backup: FROM=folder, into PORTRAIT_HOME or HOUSE=folder
-	@$(BIN)/portrait restore $(or $(FROM),$(error name a backup: make restore FROM=folder)) $(if $(HOUSE),--home $(HOUSE))
 
 format: setup ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import subprocess
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from settings import ROOT
+from training.revision import code_revision
 from training.signatures import PROVENANCE_FILE
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ CHALLENGER = "challenger"
 def circumstances() -> dict[str, str]:
     """Hashes of what a run stands on besides its records: code revision, pinned requirements, dbt's models; '' where there is none."""
     return {
-        "code_revision": _revision(),
+        "code_revision": code_revision(),
         "requirements_sha256": _sha256([ROOT / "requirements" / "portrait.txt"]),
         "dbt_models_sha256": _sha256(sorted(path for path in (ROOT / "dbt_project").glob("m*/**/*") if path.suffix in (".sql", ".yml"))),
     }
@@ -90,18 +88,6 @@ def _create(client: MlflowClient, model: str) -> None:
 def _short(tags: Mapping[str, str]) -> dict[str, str]:
     """MLflow keeps 5,000 characters of a tag."""
     return {name: value[:5000] for name, value in tags.items() if value}
-
-
-@cache
-def _revision() -> str:
-    """Of the checkout; in a container's image, which has no git, the one that it was built from."""
-    built_from = ROOT / "REVISION"
-    if built_from.exists():
-        return built_from.read_text(encoding="utf-8").strip()
-    if shutil.which("git") is None:
-        return ""
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _sha256(paths: list[Path]) -> str:

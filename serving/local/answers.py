@@ -1,9 +1,10 @@
-"""What came of a road: verdicts, a portrait, recommendations, offers, the plan, and how long each answer takes."""
+"""What came of a road: verdicts, a portrait, recommendations, offers, the plan, risk decisions, and how long each answer takes."""
 
 import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import date
 from statistics import quantiles
 from typing import Any
 
@@ -13,6 +14,7 @@ from serving.errors import NotServed
 from serving.local.airflow_client import AirflowClient
 from serving.local.api_client import ApiClient, ApiError
 from serving.local.follow import Followed
+from serving.local.risk_examples import risk_decisions
 from settings import Settings
 from training.signatures import RECOMMENDER
 
@@ -34,7 +36,8 @@ def quality(airflow: AirflowClient, followed: list[Followed], settings: Settings
 
 
 def answers(followed: list[Followed], settings: Settings) -> dict[str, Any]:
-    """A portrait, ten recommendations and the offers of one user, this road's plan, and latencies; what is not served says why."""
+    """A portrait, ten recommendations and the offers of one user, this road's plan, risk decisions, and latencies; what is not served says
+    why."""
     from serving.web.examples import example_users
 
     users = example_users(20)
@@ -48,6 +51,9 @@ def answers(followed: list[Followed], settings: Settings) -> dict[str, Any]:
         plan = settings.campaigns_dir / f"{source}-{end}" / "plan.json"
         if plan.exists():
             result["plan"] = json.loads(plan.read_text())
+    deploy = next((one.run for one in followed if one.run.dag_id == "deploy"), None)
+    if deploy and deploy.partition:
+        result["risk"] = risk_decisions(api, settings, date.fromisoformat(deploy.partition.split("|")[2]))
     return result | {"latencies": _latencies(api, users)}
 
 

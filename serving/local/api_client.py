@@ -1,4 +1,4 @@
-"""Asks the house's own API, with the house's own key: portraits, recommendations and offers as the consumers get them."""
+"""Asks the house's own API, with the house's own key: portraits, recommendations, offers and risk decisions as the consumers get them."""
 
 from typing import Any
 from urllib.parse import quote
@@ -35,9 +35,20 @@ class ApiClient:
     def offers(self, user_id: str) -> dict[str, Any]:
         return self._get(f"/v1/users/{quote(user_id, safe='')}/offers")
 
+    def order(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The verdict on an order; the same order with the same contents is decided once."""
+        return self._asked("POST", "/v1/risk/orders", json=body, headers={"Idempotency-Key": f"order-{body['order_id']}"})
+
+    def credit(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The decision on a credit application; the same application with the same contents is decided once."""
+        return self._asked("POST", "/v1/risk/credit", json=body, headers={"Idempotency-Key": f"credit-{body['application_id']}"})
+
     def _get(self, path: str, **parameters: Any) -> dict[str, Any]:
+        return self._asked("GET", path, params=parameters)
+
+    def _asked(self, method: str, path: str, **what: Any) -> dict[str, Any]:
         try:
-            answer = self._http.get(path, params=parameters)
+            answer = self._http.request(method, path, **what)
         except httpx.HTTPError as error:
             raise ApiError(503, f"The API at {self.url} does not answer ({error}). Start it with `portrait up`.") from error
         if answer.is_error:

@@ -7,7 +7,6 @@ has its name once it is whole, checksums included; until then it is `.<name>.par
 
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -22,7 +21,8 @@ from serving.local import backup_manifest, backup_servers, house
 from serving.local.backup_files import Copy, moment
 from serving.local.backup_manifest import DATABASES, ONLINE, Entry, Manifest, sha256_of
 from serving.local.errors import BackupFailed
-from settings import ROOT, Settings
+from settings import Settings
+from training.revision import code_revision
 
 #: Airflow's runs first; what names models before models, models before runs, marts before the warehouse; what was delivered last.
 BEFORE_WAREHOUSE = ("airflow", "releases", "campaigns", "segments", "api", "mlflow", "feast", "models", "candidates", "offline")
@@ -67,7 +67,7 @@ def _write(settings: Settings, folder: Path, say: Say, patience_s: float, is_wit
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True, mode=0o700)
-    manifest = Manifest(settings.profile, str(settings.home), version("portrait"), _commit(), moment())
+    manifest = Manifest(settings.profile, str(settings.home), version("portrait"), code_revision() or None, moment())
     try:
         with house.servers_up(settings, say) if settings.profile == "services" else nullcontext():
             _copy(settings, partial, manifest, patience_s, is_with_logs)
@@ -127,11 +127,3 @@ def _check(settings: Settings, folder: Path) -> None:
 
 def _entry(into: Path, file: Path) -> Entry:
     return Entry(file.relative_to(into).as_posix(), file.stat().st_size, sha256_of(file))
-
-
-def _commit() -> str | None:
-    """The checkout's commit, where this is one and git is here."""
-    if not shutil.which("git"):
-        return None
-    told = subprocess.run(("git", "-C", str(ROOT), "rev-parse", "HEAD"), capture_output=True, text=True, check=False)
-    return told.stdout.strip() or None

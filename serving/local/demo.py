@@ -90,6 +90,7 @@ def _tell(result: dict[str, Any], settings: Settings, console: Console) -> None:
         "recommendations": show.recommendations,
         "offers": show.offers,
         "plan": show.plan,
+        "risk": show.risk,
         "quality": show.quality,
         "latencies": show.latencies,
         "services": show.services,

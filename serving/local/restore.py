@@ -40,9 +40,10 @@ class RestoreReport:
     seconds: float
 
     def as_text(self) -> str:
+        start = "make up PROFILE=compose" if self.profile == "compose" else f"PORTRAIT_HOME={self.home} portrait up"
         return (
             f"{self.home}: {self.files} files, {self.bytes / 1e6:.1f} MB, in {self.seconds:.1f} s. It is stopped. "
-            f"PORTRAIT_HOME={self.home} portrait up starts it, and portrait parity then says whether the online store is behind."
+            f"{start} starts it, and portrait parity then says whether the online store is behind."
         )
 
 
@@ -121,13 +122,12 @@ def _check(settings: Settings, manifest: Manifest) -> None:
         raise RestoreRefused(
             f"The house needs {manifest.bytes / 1e9:.1f} GB. {folder} has {free / 1e9:.1f} GB free. Choose another disk (--home)."
         )
-    if settings.profile != "services":
-        return
-    processes.stop(processes.started(home), home)  # of a restore that did not end
-    ports = [(name, port) for one in services(settings) if one.group == SERVERS for name, port in one.ports.items()]
-    taken = [f"Port {port} is in use. Set {name} to a free port." for name, port in ports if preflight.is_busy(settings.host, port)]
-    if problems := [*servers.missing(settings), *taken]:
-        raise NotStartable("\n".join(problems))
+    if settings.profile == "services":
+        processes.stop(processes.started(home), home)  # of a restore that did not end
+        ports = [(name, port) for one in services(settings) if one.group == SERVERS for name, port in one.ports.items()]
+        taken = [f"Port {port} is in use. Set {name} to a free port." for name, port in ports if preflight.is_busy(settings.host, port)]
+        if problems := [*servers.missing(settings), *taken]:
+            raise NotStartable("\n".join(problems))
     if "postgres" in manifest.servers:
         backup_servers.refuse_older_postgres(manifest.servers["postgres"])
 

@@ -120,6 +120,22 @@ def plan(answer: dict[str, Any]) -> Table:
     return table
 
 
+def risk(rows: list[dict[str, Any]]) -> Group:
+    """How the newest orders and applications were decided, and why the riskiest was."""
+    table = Table("newest", "approve", "review", "refuse", title="Risk decisions", title_justify="left")
+    lines = []
+    for row in rows:
+        table.add_row(f"{row['asked']} {row['kind']}", *(str(row["decisions"].get(one, 0)) for one in ("approve", "review", "refuse")))
+        worst = row["riskiest"]
+        reasons = "; ".join(reason.get("en") or reason["text"] for reason in worst["reasons"]) or "no single reason"
+        lines.append(
+            escape(
+                f"riskiest of the {row['kind']}: {worst.get('order_id') or worst['application_id']}, {worst['probability']:.0%}: {reasons}"
+            )
+        )
+    return Group(table, *lines)
+
+
 def quality(rows: list[dict[str, Any]]) -> Table:
     """Each trained model's main metric beside its baseline, with the gate's verdict."""
     table = Table("model", "metric", "model's", "baseline's", "rows", "verdict", title="Quality on a time split", title_justify="left")

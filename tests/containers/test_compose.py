@@ -15,13 +15,14 @@ from settings import ROOT, Settings, get_settings
 Services = dict[str, dict[str, Any]]
 FILES = ("docker-compose.yml", "docker-compose.gpu.yml", "docker-compose.offline.yml")
 ONE_SHOT = {"init"}
+BY_HAND = {"backup"}
 #: Variables that builds read: the images' base, and the code's revision, which `make images` gives.
 OWN_VARIABLES = {"BASE_IMAGE", "REVISION"}
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)([^}]*)\}")
 
 
 def long_running(services: Services) -> Services:
-    return {name: service for name, service in services.items() if name not in ONE_SHOT}
+    return {name: service for name, service in services.items() if name not in ONE_SHOT | BY_HAND}
 
 
 def text_of(file: str) -> str:
@@ -32,7 +33,8 @@ def text_of(file: str) -> str:
 def test_every_long_running_service_has_a_health_check_and_comes_back_after_a_crash(services: Services) -> None:
     assert [name for name, service in long_running(services).items() if not service.get("healthcheck", {}).get("test")] == []
     assert [name for name, service in long_running(services).items() if service.get("restart") != "unless-stopped"] == []
-    assert services["init"]["restart"] == "no"
+    assert {services[name]["restart"] for name in ONE_SHOT | BY_HAND} == {"no"}
+    assert all(services[name]["profiles"] == ["tools"] for name in BY_HAND)  # `up` starts them not
 
 
 def test_no_service_is_root_or_may_become_it(services: Services) -> None:
@@ -144,7 +146,7 @@ def test_dependencies_exist_and_can_come_true(services: Services) -> None:
             assert other in services, name
             assert rule["condition"] == ("service_completed_successfully" if other in ONE_SHOT else "service_healthy"), (name, other)
     waiting = {name for name, service in services.items() if "init" in service.get("depends_on", {})}
-    assert waiting == services.keys() - {"init", "postgres", "redis", "grafana"}
+    assert waiting == services.keys() - {"init", "postgres", "redis", "grafana"} - BY_HAND
 
 
 def test_the_other_files_change_only_services_that_there_are(services: Services) -> None:

@@ -4,16 +4,19 @@ import ast
 import importlib.metadata
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from settings import ROOT
-from training import registry
+from training import revision
 
 FOLDERS = {"settings", "cli", "sources", "quality", "feature_repo", "training", "serving", "dags"}
 #: What the services of the image `serving` begin with.
@@ -71,6 +74,33 @@ def test_images_end_as_an_ordinary_user_from_a_base_that_can_be_chosen() -> None
         assert "--require-hashes" in line
 
 
+def test_backups_are_made_by_the_programs_of_the_very_servers(services: dict[str, dict[str, Any]]) -> None:
+    arguments = dict(re.findall(r"^ARG (\w+)=(\S+)$", DOCKERFILE, flags=re.M))
+    assert (arguments["POSTGRES"], arguments["REDIS"]) == (services["postgres"]["image"], services["redis"]["image"])
+    offline = yaml.safe_load((ROOT / "docker-compose.offline.yml").read_text(encoding="utf-8"))["services"]
+    told = offline["init"]["build"]["args"]
+    assert (told["POSTGRES"], told["REDIS"]) == (offline["postgres"]["image"], offline["redis"]["image"])
+
+
+@pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed on this machine")
+def test_a_gathered_program_runs_by_its_own_libraries_wherever_its_folder_lies(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    subprocess.run(["sh", ROOT / "docker" / "gather.sh", made, "redis-server", "redis-cli"], check=True)
+    moved = made.rename(tmp_path / "elsewhere")
+    mapped = subprocess.run(
+        [moved / "bin" / "redis-server", "--version"],
+        env={"PATH": os.environ["PATH"], "LD_DEBUG": "libs"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert mapped.stdout.startswith("Redis server v=")
+    libraries = re.findall(r"calling init: (\S+)", mapped.stderr)
+    start = max(place for place, library in enumerate(libraries) if "ld-linux" in library)  # what came before were the shell's
+    loaded = libraries[start:]
+    assert loaded and all(Path(library).is_relative_to(moved) for library in loaded)
+
+
 def test_no_secret_and_no_state_goes_into_an_image() -> None:
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     assert {".env", ".env.*", "var", ".git", ".venv", "**/*_pb2.py"} <= set(ignored)
@@ -113,11 +143,11 @@ def test_the_health_check_needs_no_package_and_says_what_is_ill(tmp_path: Path) 
 
 
 def test_code_in_an_image_knows_the_revision_that_it_was_built_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "ROOT", tmp_path)
+    monkeypatch.setattr(revision, "ROOT", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))  # an image has no git
-    assert registry._revision.__wrapped__() == ""
+    assert revision.code_revision.__wrapped__() == ""
     (tmp_path / "REVISION").write_text("abc123\n")
-    assert registry._revision.__wrapped__() == "abc123"
+    assert revision.code_revision.__wrapped__() == "abc123"
     assert DOCKERFILE.count("printf '%s\\n' \"$REVISION\" >REVISION") == 3
 
 

@@ -77,3 +77,10 @@ def test_expected_spend_is_drawn_where_the_model_says_one() -> None:
     assert "12.50" in drawn(show.portrait(told))
     told["inferred"]["expected_spend_90d"] = None
     assert "expected_spend_90d" not in drawn(show.portrait(told))
+
+
+@pytest.mark.parametrize("reasons", [[{"code": "c", "text": "many [bold] orders"}], []])
+def test_risk_decisions_are_counted_and_the_riskiest_is_explained(reasons: list[dict[str, str]]) -> None:
+    worst = {"order_id": "o[/]1", "probability": 0.61, "reasons": reasons}
+    text = drawn(show.risk([{"kind": "orders", "asked": 7, "decisions": {"approve": 6, "review": 1}, "riskiest": worst}]))
+    assert "7 orders" in text and "o[/]1, 61%" in text and (reasons[0]["text"] if reasons else "no single reason") in text
