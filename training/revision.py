@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tomllib
 from functools import cache
 
 from settings import ROOT
@@ -17,3 +18,8 @@ def code_revision() -> str:
         return ""
     done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def code_version() -> str:
+    """As the project's own file says it: an image has the code without its package's metadata."""
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -22,7 +21,7 @@ from serving.local.backup_files import Copy, moment
 from serving.local.backup_manifest import DATABASES, ONLINE, Entry, Manifest, sha256_of
 from serving.local.errors import BackupFailed
 from settings import Settings
-from training.revision import code_revision
+from training.revision import code_revision, code_version
 
 #: Airflow's runs first; what names models before models, models before runs, marts before the warehouse; what was delivered last.
 BEFORE_WAREHOUSE = ("airflow", "releases", "campaigns", "segments", "api", "mlflow", "feast", "models", "candidates", "offline")
@@ -67,7 +66,7 @@ def _write(settings: Settings, folder: Path, say: Say, patience_s: float, is_wit
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True, mode=0o700)
-    manifest = Manifest(settings.profile, str(settings.home), version("portrait"), code_revision() or None, moment())
+    manifest = Manifest(settings.profile, str(settings.home), code_version(), code_revision() or None, moment())
     try:
         with house.servers_up(settings, say) if settings.profile == "services" else nullcontext():
             _copy(settings, partial, manifest, patience_s, is_with_logs)
