@@ -11,7 +11,7 @@ fi
 umask 077
 rm -rf "$partial"
 mkdir -p "$partial"
-$compose run --rm -T backup sh -c 'd=$(mktemp -d) && trap "rm -rf $d" EXIT && portrait backup "$d/whole" >&2 && tar -C "$d/whole" -c .' |
+$compose run --rm -T backup sh -c 'd=$(mktemp -d) && trap "rm -rf $d" EXIT && portrait backup "$d/whole" >/dev/null && tar -C "$d/whole" -c .' |
     tar -C "$partial" --no-same-owner -xp
 mv "$partial" "$to"
 echo "$to holds every secret of the house"
