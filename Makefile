@@ -33,6 +33,10 @@ backup: setup ## everything stateful into one folder: TO=folder
 	@$(BIN)/portrait backup $(or $(TO),$(error name a folder that does not exist yet: make backup TO=folder))
 restore: setup ## a house from a backup: FROM=folder, into PORTRAIT_HOME or HOUSE=folder
 	@$(BIN)/portrait restore $(or $(FROM),$(error name a backup: make restore FROM=folder)) $(if $(HOUSE),--home $(HOUSE))
+status: setup ## what runs, and where
+	@$(BIN)/portrait status
+doctor: setup ## what is wrong, before you find out
+	@$(BIN)/portrait doctor
 else
 demo: setup up
 	@home=$${PORTRAIT_HOME:-var/$(SOURCE)-compose} && install -d -m 700 $$home/api && umask 077 && \
@@ -41,20 +45,20 @@ demo: setup up
 up: secrets images
 	@$(COMPOSE) up -d
 down:
-	@$(COMPOSE) down
+	@$(COMPOSE) --profile monitoring --profile tools down
 backup:
 	@COMPOSE="$(COMPOSE)" bash docker/backup.sh $(or $(TO),$(error name a folder that does not exist yet: make backup PROFILE=compose TO=folder))
 restore: secrets images
 	@COMPOSE="$(COMPOSE)" bash docker/restore.sh $(or $(FROM),$(error name a backup: make restore PROFILE=compose FROM=folder))
+status:
+	@$(COMPOSE) ps
+doctor:
+	@$(COMPOSE) exec -T worker-default portrait doctor
 endif
 secrets: ## write .env: a fresh random value for each secret of docker-compose.yml that it lacks
 	@sh docker/secrets.sh
 images: ## build the images of docker-compose.yml
 	@REVISION=$$(git rev-parse HEAD 2>/dev/null) $(COMPOSE) build
-status: setup ## what runs, and where
-	@$(BIN)/portrait status
-doctor: setup ## what is wrong, before you find out
-	@$(BIN)/portrait doctor
 
 format: setup ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     feast_host: str = Field("", description="where Feast's feature server answers the other services; empty: as `host`")
     api_host: str = Field("", description="where the API answers the other services; empty: as `host`")
     mlflow_host: str = Field("", description="where MLflow answers the other services; empty: as `host`")
+    airflow_public_url: str = Field("", description="address by which browsers reach Airflow, a proxy's; empty: by its own port")
     airflow_port: int = 8080
     model_server_port: int = 8500
     model_server_rest_port: int = 8501
@@ -184,6 +185,11 @@ class Settings(BaseSettings):
     @property
     def airflow_url(self) -> str:
         return f"http://{self.airflow_host or self.host}:{self.airflow_port}"
+
+    @property
+    def airflow_browsed_url(self) -> str:
+        """Where people find Airflow, and where its login sends them back to."""
+        return self.airflow_public_url.rstrip("/") or f"http://{self.browsed_host}:{self.airflow_port}"
 
     @property
     def feast_url(self) -> str:

@@ -11,7 +11,9 @@ fi
 umask 077
 rm -rf "$partial"
 mkdir -p "$partial"
-$compose run --rm -T backup sh -c 'd=$(mktemp -d) && trap "rm -rf $d" EXIT && portrait backup "$d/whole" >/dev/null && tar -C "$d/whole" -c .' |
+$compose run --rm -T backup sh -c 'rm -rf /tmp/* && portrait backup /tmp/backup >/dev/null && tar -C /tmp/backup -c . && rm -rf /tmp/*' |
     tar -C "$partial" --no-same-owner -xp
+(cd "$partial" && sha256sum --check --quiet manifest.json.sha256)
+sync "$partial"
 mv "$partial" "$to"
 echo "$to holds every secret of the house"

@@ -17,4 +17,5 @@ if [ $ready = 0 ]; then
     exit 1
 fi
 tar -C "$1" -c . |
-    $compose run --rm -T backup sh -c 'd=$(mktemp -d) && trap "rm -rf $d" EXIT && tar -C "$d" -x && portrait restore "$d"'
+    $compose run --rm -T backup sh -c 'rm -rf /tmp/* && mkdir /tmp/backup && tar -C /tmp/backup -x && portrait restore /tmp/backup && rm -rf /tmp/*' >&2
+echo "make up PROFILE=compose starts it"

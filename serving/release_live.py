@@ -6,7 +6,7 @@ release, which runs in another process.
 
 import json
 import math
-import os
+import secrets
 import threading
 import time
 from collections import Counter
@@ -34,6 +34,7 @@ class ReleasedModels:
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or get_settings()
         self._lock = threading.Lock()
+        self._name = secrets.token_hex(8)  # of these counts: a process id comes again, in another container at the same time
         self._counts: dict[str, dict[str, Any]] = {}
 
     def predict(
@@ -88,7 +89,7 @@ class ReleasedModels:
             own["parts"][part] += 1
             if time.monotonic() - counts["written"] >= WRITE_SECONDS:
                 counts["written"] = time.monotonic()
-                _write(_folder(model, self._settings) / f"{os.getpid()}-{version}.json", counts["labels"])
+                _write(_folder(model, self._settings) / f"{self._name}-{version}.json", counts["labels"])
 
 
 def live_counts(model: str, version: int, settings: Settings | None = None) -> dict[str, Live]:

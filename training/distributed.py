@@ -28,7 +28,8 @@ class NobodyCame(Exception):
 def meet(place: Path, process: int, processes: int) -> None:
     """`join` for tasks that Airflow starts anywhere: process 0 writes into the file `place` where it listens, and the others wait for it.
 
-    To be called before Keras is imported. Raises NobodyCame where process 0 wrote nothing within five minutes.
+    A killed try may have left its file: nobody listens at that address, so the others wait on. To be called before Keras is imported.
+    Raises NobodyCame where process 0 did not listen within five minutes.
     """
     os.environ["KERAS_BACKEND"] = "jax"
     if process == 0:
@@ -40,16 +41,26 @@ def meet(place: Path, process: int, processes: int) -> None:
         replace_text(place, json.dumps({"coordinator": address}))
     else:
         deadline = time.monotonic() + MEETING_SECONDS
-        while not place.exists():
+        while not (address := _listening(place)):
             if time.monotonic() > deadline:
                 raise NobodyCame(
                     f"{processes} processes train the encoder together, and the first has not come within {MEETING_SECONDS} s. Start as "
                     "many workers of the queue `gpu` (PORTRAIT_GPU_WORKERS), or lower PORTRAIT_TRAINING_PROCESSES."
                 )
             time.sleep(0.2)
-        address = json.loads(place.read_text())["coordinator"]
     join(address, processes, process)
     place.unlink(missing_ok=True)  # all are there: whoever comes later belongs to another try
+
+
+def _listening(place: Path) -> str:
+    """The address in `place` if somebody listens there, else ''."""
+    try:
+        address = str(json.loads(place.read_text())["coordinator"])
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=2).close()
+    except OSError:
+        return ""
+    return address
 
 
 def join(coordinator: str, processes: int, process: int) -> None:

@@ -3,7 +3,9 @@
 set -e
 for name in airflow mlflow feast warehouse; do
     password="${name^^}_DB_PASSWORD"
-    psql --quiet -v ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname postgres -v name="$name" -v password="${!password:?}" <<'SQL'
+    : "${!password:?}"
+    psql --quiet -v ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname postgres -v name="$name" <<SQL
+\getenv password $password
 create role :"name" login password :'password';
 create database :"name" owner :"name";
 revoke connect on database :"name" from public;

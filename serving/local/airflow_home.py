@@ -80,7 +80,7 @@ def environment() -> dict[str, str]:
         "api": {
             "host": settings.host,
             "port": settings.airflow_port,
-            "base_url": f"http://{settings.browsed_host}:{settings.airflow_port}",
+            "base_url": settings.airflow_browsed_url,
             "workers": 1,
             "secret_key": _secret("api_secret_key"),
             "instance_name": f"Portrait: {settings.home.name}",

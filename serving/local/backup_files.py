@@ -32,7 +32,9 @@ LOGS = {"logs", "airflow/logs"}
 WAREHOUSE, UNFINISHED = "warehouse.duckdb", "dbt/unfinished"
 CURRENT, GENERATIONS = "offline/.current", "offline/.generations"
 LOOKS = 10
-_HALF_WRITTEN = re.compile(r"\.tmp(-\d+)?$|^\.refused-|\.lock$|\.(db|sqlite3?)-(wal|shm|journal)$")
+_HALF_WRITTEN = re.compile(
+    r"\.(tmp|old)(-\d+)?$|^\..+\.\d+$|^\.(refused|release|histories)-|\.(lock|meeting)$|\.(db|sqlite3?)-(wal|shm|journal)$"
+)
 _SQLITE = b"SQLite format 3\0"
 
 Stamp = tuple[int, int, int]

@@ -54,8 +54,16 @@ def dump(url: str, name: str, file: Path) -> None:
 
 
 def load(url: str, file: Path) -> None:
-    """Fills an empty database from a dump, all of it or nothing."""
-    arguments = ("--exit-on-error", "--single-transaction", "--no-owner", f"--dbname={postgres_server(url)['database']}", str(file))
+    """Fills a database from a dump, all of it or nothing; of an earlier try nothing is left."""
+    arguments = (
+        "--exit-on-error",
+        "--single-transaction",
+        "--clean",
+        "--if-exists",
+        "--no-owner",
+        f"--dbname={postgres_server(url)['database']}",
+        str(file),
+    )
     _run((str(installed("pg_restore")), *arguments), _asks(url), LocalError)
 
 

@@ -63,10 +63,11 @@ def service(name: Annotated[str, typer.Argument(metavar="NAME", help="As `portra
     """Become one service of a prepared house, in the foreground: what a container runs."""
     import os
 
-    from serving.local import house, production
+    from serving.local import house, preflight, production
     from serving.local.services import services
 
     settings = house.choose()
+    preflight.check_whole(settings)
     known = {one.name: one for one in services(settings)}
     if name not in known:
         raise typer.BadParameter(f"A service must be one of {sorted(known)}. Received {name!r}.")

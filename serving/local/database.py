@@ -1,6 +1,7 @@
 """A question to a database that may be away: Postgres by its URL, or a SQLite file, which is never made by asking."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -53,3 +54,9 @@ def newest_revision(folder: Path) -> str:
     found = [dict(re.findall(r"^(revision|down_revision)\b[^=\n]*=\s*[\"']?(\w+)", text, flags=re.M)) for text in texts]
     [newest] = {one["revision"] for one in found if "revision" in one} - {one.get("down_revision") for one in found}
     return newest
+
+
+def package_folder(package: str) -> Path:
+    """Where a package lies; it is not imported, which would take seconds."""
+    spec = find_spec(package)
+    return Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else Path(package)

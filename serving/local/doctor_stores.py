@@ -1,10 +1,8 @@
 """The doctor's lines on stores that belong to a version of the code: Airflow's and MLflow's schema, Feast's registry and online store."""
 
 from collections.abc import Iterator
-from importlib.util import find_spec
-from pathlib import Path
 
-from serving.local.database import Away, Missing, newest_revision, rows
+from serving.local.database import Away, Missing, newest_revision, package_folder, rows
 from serving.local.doctor_line import Line
 from serving.local.doctor_servers import online_keys
 from settings import Settings
@@ -21,7 +19,7 @@ def examine(settings: Settings) -> Iterator[Line]:
 
 def _schemas(settings: Settings) -> Iterator[Line]:
     """The migration that each database has, against the newest one of the package that is installed."""
-    airflow, mlflow = _folder("airflow"), _folder("mlflow")
+    airflow, mlflow = package_folder("airflow"), package_folder("mlflow")
     for name, url, table, migrations in (
         ("airflow schema", settings.airflow_database, "alembic_version", airflow / "migrations"),
         ("airflow login schema", settings.airflow_database, "alembic_version_fab", airflow / "providers" / "fab" / "migrations"),
@@ -73,9 +71,3 @@ def _online(settings: Settings) -> Iterator[Line]:
     file = settings.feast_dir / "online.db"
     there = file.exists() and file.stat().st_size > 0
     yield Line("online features", "ok" if there else "warn", "there" if there else "none: `portrait up` makes the store")
-
-
-def _folder(package: str) -> Path:
-    """Where a package lies; it is not imported, which would take seconds."""
-    spec = find_spec(package)
-    return Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else Path(package)

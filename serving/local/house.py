@@ -18,7 +18,7 @@ from typing import Self
 from serving import keys
 from serving.local import airflow_home, preflight, processes, production, servers
 from serving.local.errors import NotHealthy
-from serving.local.services import SERVERS, Service, services
+from serving.local.services import SERVER_NAMES, SERVERS, Service, services
 from serving.publish import adopt, write_server_config
 from serving.release_config import write_config
 from settings import CURRENT_HOUSE, ROOT, Settings, get_settings
@@ -100,8 +100,9 @@ def prepare(settings: Settings) -> None:
     """What comes before the services of a house that others start, one container each: `furnish`, and every service's own preparation.
 
     Raises:
-        NotStartable: before anything was made: a login without users, or secrets that may be guessed.
+        NotStartable: before anything was made: a restore that did not end, a login without users, or secrets that may be guessed.
     """
+    preflight.check_whole(settings)
     production.check(settings)
     furnish(settings)
     for service in services(settings):
@@ -126,16 +127,20 @@ def servers_up(settings: Settings, say: Say) -> Iterator[None]:
             _bring_up(members, settings, say)
         yield
     finally:
-        processes.stop(idle, settings.home)
+        if set(processes.started(settings.home)) <= set(SERVER_NAMES):  # else somebody brought the house up meanwhile
+            processes.stop(idle, settings.home)
 
 
 def down(settings: Settings) -> list[str]:
     """Stop what runs of this house, the servers that the others need last; returns the names."""
-    last = [service.name for service in services(settings) if service.group == SERVERS]
-    running = processes.started(settings.home)
+    return _stop(settings.home)
+
+
+def _stop(home: Path) -> list[str]:
+    running = processes.started(home)
     return [
-        *processes.stop([name for name in running if name not in last], settings.home),
-        *processes.stop([name for name in running if name in last], settings.home),
+        *processes.stop([name for name in running if name not in SERVER_NAMES], home),
+        *processes.stop([name for name in running if name in SERVER_NAMES], home),
     ]
 
 
@@ -199,7 +204,7 @@ def _move_in(settings: Settings) -> None:
     if before == settings.home.resolve():
         return
     if before:
-        processes.stop(processes.started(before), before)
+        _stop(before)
     new = CURRENT_HOUSE.with_name(".current")
     new.unlink(missing_ok=True)
     new.symlink_to(settings.home.name)

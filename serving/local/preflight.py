@@ -23,6 +23,12 @@ def check(settings: Settings) -> None:
         raise NotStartable("\n".join(problems))
 
 
+def check_whole(settings: Settings) -> None:
+    """Raises NotStartable where a restore of this house did not end."""
+    if problems := _whole(settings):
+        raise NotStartable("\n".join(problems))
+
+
 def _python() -> list[str]:
     if sys.version_info[:2] in PYTHONS:
         return []
@@ -33,7 +39,10 @@ def _whole(settings: Settings) -> list[str]:
     if not settings.restoring_file.exists():
         return []
     backup = settings.restoring_file.read_text(encoding="utf-8")
-    return [f"A house must be whole. Restoring {settings.home} did not end. Run `portrait restore {backup} --home {settings.home}` again."]
+    again = (
+        "make restore PROFILE=compose FROM=..." if settings.profile == "compose" else f"portrait restore {backup} --home {settings.home}"
+    )
+    return [f"A house must be whole. Restoring {settings.home} did not end. Run `{again}` again."]
 
 
 def _disk(settings: Settings) -> list[str]:

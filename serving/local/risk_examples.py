@@ -1,4 +1,5 @@
-"""Risk decisions on a shop's newest orders and credit applications, asked as the shop would: something to see, and some to review."""
+"""Risk decisions on a shop's newest credit applications and on the last day's orders, placed again a day later, since an order is decided
+while it is placed: something to see, and some to review."""
 
 import math
 from collections import Counter
@@ -12,13 +13,13 @@ from settings import Settings
 from sources.files import read_table
 
 MOST = 50  # of each kind
-WINDOW_DAYS = 7
+DAY, WEEK = timedelta(days=1), timedelta(days=7)
 INSTRUMENTS = ("user_id", "payment_id", "device_id", "address_id")
 
 
 def risk_decisions(api: ApiClient, settings: Settings, end: date) -> list[dict[str, Any]]:
-    """For orders and credit: how many of the newest delivered before `end` were approved, left to a person, refused, and the riskiest of
-    them. A kind that the shop does not deliver, or that no model is served for, is left out."""
+    """For orders and credit: how many of the newest known before `end` are approved, left to a person, refused, and the riskiest of them. A
+    kind that the shop does not deliver, or that no model is served for, is left out."""
     asked: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]], Iterator[dict[str, Any]]]] = {
         "orders": ("verdict", api.order, _orders(settings, end)),
         "credit applications": ("decision", api.credit, _applications(settings, end)),
@@ -35,24 +36,23 @@ def risk_decisions(api: ApiClient, settings: Settings, end: date) -> list[dict[s
 
 
 def _orders(settings: Settings, end: date) -> Iterator[dict[str, Any]]:
-    for row in _newest(settings, "orders", "placed_at", end):
+    for row in _newest(settings, "orders", "placed_at", end - DAY, end):
         yield {
-            "order_id": row["order_id"],
+            "order_id": f"{row['order_id']}-again",
             "amount": row["amount"],
-            "placed_at": row["placed_at"].replace(tzinfo=UTC).isoformat(),
+            "placed_at": (row["placed_at"] + DAY).replace(tzinfo=UTC).isoformat(),
             **{name: row[name] for name in INSTRUMENTS},
         }
 
 
 def _applications(settings: Settings, end: date) -> Iterator[dict[str, Any]]:
-    for row in _newest(settings, "credit_applications", "applied_at", end):
+    for row in _newest(settings, "credit_applications", "applied_at", end - WEEK, end):
         columns = {name: value for name, value in row.items() if name.startswith("x_")}
         yield {"application_id": row["application_id"], "user_id": row["user_id"], "amount": row["amount"], "columns": columns}
 
 
-def _newest(settings: Settings, table: str, time: str, end: date) -> list[dict[str, Any]]:
-    """Newest sound rows first, of the last days before `end`, each id once."""
-    start = end - timedelta(days=WINDOW_DAYS)
+def _newest(settings: Settings, table: str, time: str, start: date, end: date) -> list[dict[str, Any]]:
+    """Newest sound rows of `[start, end)` first, each id once."""
     sound = [row for row in read_table(settings.landing_dir, table, start, end).to_pylist() if _is_sound(row, time, start, end)]
     own = f"{'order' if table == 'orders' else 'application'}_id"
     by_id = {row[own]: row for row in sound if row[own]}

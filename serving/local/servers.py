@@ -25,8 +25,9 @@ def settle(settings: Settings) -> Settings:
     Raises:
         NotStartable: the house was made with another profile.
     """
-    made_for = "services" if settings.house_file.exists() else "embedded" if settings.warehouse.exists() else settings.profile
-    if "embedded" in (made_for, settings.profile) and made_for != settings.profile:
+    is_of_files = (settings.home / "airflow" / "airflow.db").exists() or (settings.profile == "services" and settings.warehouse.exists())
+    made_for = "services" if settings.house_file.exists() else "embedded" if is_of_files else settings.profile
+    if made_for != settings.profile:
         raise NotStartable(
             f"A house keeps the profile it was made with. {settings.home} is of the profile {made_for}, and PORTRAIT_PROFILE is "
             f"{settings.profile}. Leave PORTRAIT_PROFILE away, or give the other profile a house of its own (PORTRAIT_HOME)."
@@ -60,11 +61,10 @@ def make_cluster(settings: Settings) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     secret = beside.with_name("password")
-    secret.write_text(_password(settings))
+    write_private(secret, _password(settings))
     if os.geteuid() == 0:
         for path in (beside, secret):
             shutil.chown(path, "postgres", "postgres")
-    secret.chmod(0o400)
     try:
         initdb = (str(installed("initdb")), "-D", str(beside), "-U", USER, "-A", "scram-sha-256", "--pwfile", str(secret), "-E", "UTF8")
         _run((*_as_postgres(), *initdb, "--locale=C.UTF-8"))

@@ -16,6 +16,7 @@ from settings import ROOT, Settings
 
 BIN = Path(sys.executable).parent
 SERVERS = "servers"
+SERVER_NAMES = ("postgres", "redis")
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ def services(settings: Settings) -> list[Service]:
             f"http://{settings.browsed_host}:{settings.mlflow_port}",
             lambda: _status(f"{settings.mlflow_url}/health") == 200,
             {"PORTRAIT_MLFLOW_PORT": settings.mlflow_port},
+            (python, "-m", "serving.local.mlflow_prepare"),
         ),
     ]
 
@@ -168,7 +170,7 @@ def _airflow(settings: Settings) -> list[Service]:
             "airflow",
             (command, "api-server"),
             environment,
-            f"http://{settings.browsed_host}:{settings.airflow_port}",
+            settings.airflow_browsed_url,
             part("metadatabase"),
             {"PORTRAIT_AIRFLOW_PORT": settings.airflow_port},
             (sys.executable, "-m", "serving.local.airflow_prepare"),

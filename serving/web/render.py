@@ -48,7 +48,7 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
 def _tools() -> dict[str, str]:
     settings = get_settings()
     return {
-        "Airflow": f"http://{settings.browsed_host}:{settings.airflow_port}",
+        "Airflow": settings.airflow_browsed_url,
         "MLflow": f"http://{settings.browsed_host}:{settings.mlflow_port}",
         "Feast": "/feast/",
         "Data docs": "/quality/docs/",

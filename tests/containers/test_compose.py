@@ -16,8 +16,10 @@ Services = dict[str, dict[str, Any]]
 FILES = ("docker-compose.yml", "docker-compose.gpu.yml", "docker-compose.offline.yml")
 ONE_SHOT = {"init"}
 BY_HAND = {"backup"}
-#: Variables that builds read: the images' base, and the code's revision, which `make images` gives.
-OWN_VARIABLES = {"BASE_IMAGE", "REVISION"}
+#: Variables that are no settings: images, the code's revision, which `make images` gives, and the folder that containers see as /files.
+OWN_VARIABLES = {"BASE_IMAGE", "POSTGRES_IMAGE", "REDIS_IMAGE", "REVISION", "HOST_FILES"}
+#: Settings that a container has no use for: of other profiles, or said by the file itself.
+NOT_PASSED = {"FEAST_UI_PORT", "POSTGRES_PORT", "REDIS_PORT", "SIGNING_KEY_FILE"}
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)([^}]*)\}")
 
 
@@ -58,8 +60,9 @@ def test_ports_are_published_on_loopback_alone_and_are_the_settings_own(services
             assert address == "127.0.0.1", name
             if "monitoring" in service.get("profiles", []):
                 continue
-            variable, default, inside = re.fullmatch(r"\$\{(\w+):-(\d+)\}:(\d+)", rest).groups()
-            assert default == inside == numbers[variable], name
+            variable, default, inside = re.fullmatch(r"\$\{(\w+):-(\d+)\}:(\d+|\$\{\1:-\2\})", rest).groups()
+            assert default == numbers[variable], name
+            assert inside == (default if variable not in service.get("environment", {}) else f"${{{variable}:-{default}}}"), name
     assert not {"postgres", "redis"} & {name for name, service in services.items() if "ports" in service}
 
 
@@ -96,6 +99,15 @@ def test_what_the_containers_are_told_are_settings(services: Services) -> None:
     for name, service in services.items():
         told = {variable for variable in service.get("environment", {}) if variable.startswith("PORTRAIT_")}
         assert told <= known, name
+
+
+def test_every_setting_reaches_the_containers(services: Services) -> None:
+    """`VARIABLE:` alone takes it from .env or the shell, and leaves the default where neither has it."""
+    told = services["worker-gpu"]["environment"]
+    published = {name for service in services.values() for port in service.get("ports", []) for name in re.findall(r"PORTRAIT_\w+", port)}
+    known = {f"PORTRAIT_{name.upper()}" for name in Settings.model_fields}
+    assert known - told.keys() - published == {f"PORTRAIT_{name}" for name in NOT_PASSED}
+    assert all(value is None or value for value in told.values())
 
 
 def test_the_settings_of_the_containers_are_valid_and_name_the_services(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +148,7 @@ def test_who_needs_not_write_the_house_cannot_and_secrets_of_the_warehouse_stay_
 
 def test_every_volume_is_declared_and_every_mounted_file_is_there(compose: dict[str, Any]) -> None:
     used = {mount.split(":")[0] for service in compose["services"].values() for mount in service.get("volumes", [])}
+    used.discard("${HOST_FILES")
     assert {name for name in used if not name.startswith(".")} == compose["volumes"].keys()
     assert [name for name in used if name.startswith(".") and not (ROOT / name).exists()] == []
 
@@ -180,7 +193,7 @@ def test_docker_compose_accepts_the_files(files: tuple[str, ...], tmp_path: Path
 def settings_of(service: dict[str, Any], monkeypatch: pytest.MonkeyPatch, **changed: str) -> Settings:
     """The settings that a container's environment makes."""
     for name, value in service["environment"].items():
-        if name.startswith("PORTRAIT_"):
+        if name.startswith("PORTRAIT_") and value is not None:
             monkeypatch.setenv(name, VARIABLE.sub(lambda found: found[2][2:] if found[2].startswith(":-") else "x", value))
     for name, value in changed.items():
         monkeypatch.setenv(name, value)

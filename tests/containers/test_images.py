@@ -76,7 +76,11 @@ def test_images_end_as_an_ordinary_user_from_a_base_that_can_be_chosen() -> None
 
 def test_backups_are_made_by_the_programs_of_the_very_servers(services: dict[str, dict[str, Any]]) -> None:
     arguments = dict(re.findall(r"^ARG (\w+)=(\S+)$", DOCKERFILE, flags=re.M))
-    assert (arguments["POSTGRES"], arguments["REDIS"]) == (services["postgres"]["image"], services["redis"]["image"])
+    told = services["init"]["build"]["args"]
+    assert (told["POSTGRES"], told["REDIS"]) == (services["postgres"]["image"], services["redis"]["image"])
+    assert (
+        told["POSTGRES"] == f"${{POSTGRES_IMAGE:-{arguments['POSTGRES']}}}" and told["REDIS"] == f"${{REDIS_IMAGE:-{arguments['REDIS']}}}"
+    )
     offline = yaml.safe_load((ROOT / "docker-compose.offline.yml").read_text(encoding="utf-8"))["services"]
     told = offline["init"]["build"]["args"]
     assert (told["POSTGRES"], told["REDIS"]) == (offline["postgres"]["image"], offline["redis"]["image"])

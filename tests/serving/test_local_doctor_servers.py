@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from feature_repo.contract import services as feature_services
-from serving.local import airflow_home, doctor, doctor_servers, doctor_stores
+from serving.local import airflow_home, database, doctor, doctor_servers, doctor_stores, mlflow_prepare
 from serving.local.database import Away, Missing, newest_revision, rows, server_of
 from settings import ROOT, get_settings
 from tests.serving.servers_house import live_in, running_servers
@@ -144,8 +144,22 @@ def test_a_schema_of_another_version_is_a_failure_and_one_not_made_a_warning(hou
     assert "airflow login schema" not in lines
 
 
+def test_mlflows_store_is_upgraded_where_there_is_one_of_another_version(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import db
+
+    upgraded: list[str] = []
+    monkeypatch.setattr(db.upgrade, "callback", lambda url: upgraded.append(url))
+    mlflow_prepare.main()  # none yet: MLflow makes it
+    schema(house, "mlflow/mlflow.db", f"create table alembic_version as select '{newest_revision(mlflow_migrations())}' as version_num")
+    mlflow_prepare.main()
+    assert upgraded == []
+    schema(house, "mlflow/mlflow.db", "update alembic_version set version_num = '0123abcd'")
+    mlflow_prepare.main()
+    assert upgraded == [get_settings().mlflow_uri]
+
+
 def mlflow_migrations() -> Path:
-    return doctor_stores._folder("mlflow") / "store" / "db_migrations" / "versions"
+    return database.package_folder("mlflow") / "store" / "db_migrations" / "versions"
 
 
 def test_a_registry_that_lacks_a_service_of_the_contract_is_a_failure(house: Path) -> None:

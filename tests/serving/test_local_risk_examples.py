@@ -44,10 +44,10 @@ def asked(api: Risk) -> list[dict[str, Any]]:
     return risk_decisions(api, get_settings(), END)  # type: ignore[arg-type]
 
 
-def test_the_newest_sound_orders_are_asked_once_each_and_counted(house: Path) -> None:
+def test_the_last_days_sound_orders_are_placed_again_once_each_and_counted(house: Path) -> None:
     orders = {
         "order_id": ["old", "o1", "o2", "o3", "o3", "odd"],
-        "placed_at": [at("2024-04-20"), at("2024-05-05"), at("2024-05-06"), *[NEWEST] * 3],
+        "placed_at": [at("2024-05-06"), at("2024-05-07 08:00"), at("2024-05-07 09:00"), *[NEWEST] * 3],
         "amount": [1.0, 20.0, 60.0, 200.0, 300.0, None],
         "user_id": ["u1", "u1", None, "u3", "u3", "u4"],
         "payment_id": [None, "p1", "p2", "p3", "p3", "p4"],
@@ -55,13 +55,13 @@ def test_the_newest_sound_orders_are_asked_once_each_and_counted(house: Path) ->
     delivered(house, orders)
     api = Risk()
     [told] = asked(api)
-    assert [body["order_id"] for body in api.orders] == ["o3", "o2", "o1"]
+    assert [body["order_id"] for body in api.orders] == ["o3-again", "o2-again", "o1-again"]
     assert api.orders[1] == {
-        "order_id": "o2", "amount": 60.0, "placed_at": "2024-05-06T00:00:00+00:00",
+        "order_id": "o2-again", "amount": 60.0, "placed_at": "2024-05-08T09:00:00+00:00",
         "user_id": None, "payment_id": "p2", "device_id": None, "address_id": None,
     }  # fmt: skip
     assert (told["kind"], told["asked"], told["decisions"]) == ("orders", 3, {"approve": 1, "review": 1, "refuse": 1})
-    assert told["riskiest"]["order_id"] == "o3"
+    assert told["riskiest"]["order_id"] == "o3-again"
 
 
 def test_no_more_are_asked_than_a_person_waits_for(house: Path) -> None:

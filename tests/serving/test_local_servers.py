@@ -48,14 +48,25 @@ def test_passwords_lie_in_private_files_and_on_no_command_line(settled: Settings
     assert not [password for password in passwords if password in told]
 
 
-@pytest.mark.parametrize(("made_for", "asked"), [("services", "embedded"), ("embedded", "services")])
+@pytest.mark.parametrize(
+    ("made_for", "asked"),
+    [("services", "embedded"), ("services", "compose"), ("embedded", "services"), ("embedded", "compose")],
+)
 def test_a_house_keeps_its_profile(house: Path, made_for: str, asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if made_for == "services":
         servers.settle(Settings(profile="services"))
     else:
         Settings().warehouse.touch()
+        (house / "airflow").mkdir()
+        (house / "airflow" / "airflow.db").touch()
     with pytest.raises(NotStartable, match=f"is of the profile {made_for}, and PORTRAIT_PROFILE is {asked}"):
         servers.settle(Settings(profile=asked))
+
+
+def test_a_house_on_servers_that_others_keep_is_taken_up_again(house: Path) -> None:
+    settings = Settings(profile="compose")
+    settings.warehouse.touch()  # of its first load
+    assert servers.settle(settings) is settings
 
 
 def test_servers_come_first_and_every_queue_has_its_workers(settled: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

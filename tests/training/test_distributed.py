@@ -130,3 +130,8 @@ def test_who_waits_for_nobody_is_told_what_to_start(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(distributed, "MEETING_SECONDS", 0)
     with pytest.raises(distributed.NobodyCame, match=r"2 processes train the encoder together.*PORTRAIT_GPU_WORKERS"):
         distributed.meet(tmp_path / "meeting", 1, 2)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        left = f"127.0.0.1:{free.getsockname()[1]}"
+    (tmp_path / "meeting").write_text(json.dumps({"coordinator": left}))  # of a try that was killed
+    with pytest.raises(distributed.NobodyCame):
+        distributed.meet(tmp_path / "meeting", 1, 2)
