@@ -45,7 +45,7 @@ demo: setup up
 up: secrets images
 	@$(COMPOSE) up -d
 down:
-	@$(COMPOSE) --profile monitoring --profile tools down
+	@$(COMPOSE) --profile monitoring --profile growing --profile tools down
 backup:
 	@COMPOSE="$(COMPOSE)" bash docker/backup.sh $(or $(TO),$(error name a folder that does not exist yet: make backup PROFILE=compose TO=folder))
 restore: secrets images

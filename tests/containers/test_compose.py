@@ -123,7 +123,7 @@ def test_the_settings_of_the_containers_are_valid_and_name_the_services(services
 
 
 def test_each_command_names_a_service_of_the_house(services: Services, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    settings = settings_of(services["worker-default"], monkeypatch, PORTRAIT_HOME=str(tmp_path))
+    settings = settings_of(services["worker-default"], monkeypatch, PORTRAIT_HOME=str(tmp_path), PORTRAIT_GPU_WORKERS="2")
     named = {service["command"][2] for service in services.values() if service.get("command", [])[:2] == ["portrait", "service"]}
     assert named | {"model-server"} == {service.name for service in house_services.services(settings)}
 
