@@ -15,6 +15,7 @@ from feature_repo.published import connect
 from serving.campaign_files import CONTROL, read_table
 from serving.campaign_request import CampaignRequest
 from serving.errors import BadRequest, NotServed
+from serving.segment_rfm import rfm
 from settings import Settings
 
 if TYPE_CHECKING:
@@ -37,9 +38,13 @@ class Audience:
 
 
 def audience(request: CampaignRequest, as_of: datetime, settings: Settings) -> Audience:
-    """The audience as known at `as_of`. BadRequest where a condition names no column or nobody is left, NotServed without any consent."""
+    """The audience as known at `as_of`, in the portrait model's segments, or before any portrait is stored in those of recency, frequency
+    and money. BadRequest where a condition names no column or nobody is left, NotServed without any consent."""
     rows = rows_as_of("user_features", as_of)
-    rows = rows.merge(_portraits(as_of), on="user_id", how="left") if len(rows) else rows.assign(segment=[], buys_anyway=[])
+    portraits = _portraits(as_of)
+    rows = rows.merge(portraits, on="user_id", how="left") if len(rows) else rows.assign(segment=[], buys_anyway=[])
+    if len(rows) and not len(portraits):  # before the first day is scored
+        rows["segment"] = rfm(rows, as_of)["segment"]
     rows["segment"] = rows["segment"].fillna(UNKNOWN_SEGMENT)
     consenting = _consenting(as_of)
     ids = rows["user_id"].astype(str)

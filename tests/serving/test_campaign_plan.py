@@ -1,6 +1,7 @@
 """Plans: only who agreed, wanted and rested; holdouts by chance alone; totals that the rows add up to; and what files and forms may say."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from serving.campaign_request import EXAMPLE, CampaignRequest, request_of
 from serving.errors import BadRequest, NotServed
 from settings import get_settings
 from tests.serving.campaign_house import CONTACTED, EXCLUDED, REFUSED, UNASKED, USERS, CampaignFront, asked, house
-from tests.serving.web_client import consent, publish
+from tests.serving.web_client import consent, day, publish
 
 
 @pytest.fixture
@@ -111,6 +112,18 @@ def test_quotas_channels_and_the_audience_are_kept(front: CampaignFront) -> None
     coupon = given[given["offer"] == "coupon"].iloc[0]
     chance = min(0.5 + coupon["conversion_uplift"], 1.0)  # buys anyway with 0.5, by the stored portrait
     assert coupon["cost"] == pytest.approx(0.5 + 1.0 * chance)
+
+
+def test_before_any_portrait_is_stored_segments_are_those_of_recency_frequency_and_money(front: CampaignFront) -> None:
+    publish("user_portraits", [])
+    bought = [
+        {"user_id": user, "features_at": day("02-20"), "created_at": day("02-20"), "events_total": 1, "country": "NO"}
+        | ({"purchases_total": n, "spend_total": float(n), "last_purchase_at": day("02-01") + timedelta(days=n)} if n >= 10 else {})
+        for n, user in enumerate(USERS)
+    ]
+    publish("user_features", bought, day("02-20"))
+    segments = plan_rows(front, quotas=[{"segment": "champions", "most": 1}]).set_index("user_id")["segment"]
+    assert (segments["u00"], segments["u29"]) == ("no purchase yet", "champions")
 
 
 def test_several_offers_for_a_user_are_an_arm_of_their_own(front: CampaignFront) -> None:
