@@ -48,9 +48,17 @@ class EffectForest:
 
 
 def fit_forest(
-    matrix: np.ndarray, residual: np.ndarray, surplus: np.ndarray, counts: np.ndarray, trees: int, leaf_share: float, seed: int
+    matrix: np.ndarray,
+    residual: np.ndarray,
+    surplus: np.ndarray,
+    counts: np.ndarray,
+    trees: int,
+    leaf_rows: int,
+    leaf_share: float,
+    seed: int,
 ) -> EffectForest:
-    """`trees` trees for each member, on bootstraps of its half of the rows, with leaves of at least `leaf_share` of the half.
+    """`trees` trees for each member, on bootstraps of its half of the rows, with leaves of at least `leaf_rows` rows, and of the share
+    `leaf_share` of the half where that is more.
 
     `matrix` `(rows, columns)`, NaN is unknown; `residual` `(rows, outcomes)` is the outcome less its mean by networks that never saw the
     row, NaN where unknown; `surplus` `(rows,)` is 1 less the chance of an offer for whoever got one, else less that chance; `counts`
@@ -70,7 +78,7 @@ def fit_forest(
     with threadpool_limits(1, user_api="openmp"):
         for member in range(counts.shape[1]):
             rows = np.flatnonzero(counts[:, member])
-            leaf = max(1, round(leaf_share * len(rows)))
+            leaf = max(leaf_rows, round(leaf_share * len(rows)))
             forest = RandomForestRegressor(trees, min_samples_leaf=leaf, max_features=0.5, random_state=seed + member)
             grown += [tree.tree_ for tree in forest.fit(asked[rows], targets[rows], sample_weight=weight[rows]).estimators_]
     return _joined(grown, columns if len(columns) else np.zeros(1, int), counts.shape[1])

@@ -126,7 +126,7 @@ def _stacked(
     base, effects = _in_blocks(network, inputs, len(values))
     base = (base * unseen[:, :, None]).sum(axis=1)
     table, surplus = known.table(inputs), (chances.arm > 0) - (1 - chances.chances[:, 0])
-    forest = fit_forest(table, values / scales - base, surplus, counts, config.trees, config.leaf_share, seed)
+    forest = fit_forest(table, values / scales - base, surplus, counts, config.trees, config.leaf_rows, config.leaf_share, seed)
     parts = _parts(effects, forest.predict(table))
     centers = parts.mean(axis=0)
     parts = ((parts - centers) * unseen[:, :, None, None, None]).sum(axis=1)  # (rows, parts, treatments, outcomes)

@@ -24,7 +24,8 @@ class UpliftConfig:
     epochs: int = 15
     members: int = 16  # networks, each fitted on a random half of the rows, two and two on complementary halves
     trees: int = 12  # behind each member
-    leaf_share: float = 0.05  # of a member's rows that a leaf of a tree must hold
+    leaf_rows: int = 80  # of a member's half that a leaf of a tree must hold, and no fewer than this share of them
+    leaf_share: float = 0.005
     max_values: int = 30  # values of a string covariate with an input of their own, by falling count; the rest share one
     min_arm_rows: int = 20  # an arm with fewer rows is left out
     adjust: bool = False  # learn from campaigns that were not randomised, by a propensity model, and say so

@@ -22,7 +22,7 @@ def campaign(rows: int = 3000) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def forest() -> EffectForest:
-    return fit_forest(**campaign(), trees=5, leaf_share=0.03, seed=1)
+    return fit_forest(**campaign(), trees=5, leaf_rows=1, leaf_share=0.03, seed=1)
 
 
 def test_the_trees_find_whom_an_offer_moves(forest):
@@ -52,7 +52,7 @@ def test_a_leaf_is_the_least_squares_effect_of_its_rows():
     """One tree without a split: the effect is the weighted regression of the outcome's surprise on who was treated beyond chance."""
     given = campaign(400)
     given["matrix"] = np.ones((400, 1), np.float32)
-    forest = fit_forest(**given, trees=200, leaf_share=0.03, seed=1)
+    forest = fit_forest(**given, trees=200, leaf_rows=1, leaf_share=0.03, seed=1)
     for member in range(2):
         own = given["counts"][:, member] == 1
         surplus, residual = given["surplus"][own], given["residual"][own]
@@ -63,7 +63,7 @@ def test_a_leaf_is_the_least_squares_effect_of_its_rows():
 def test_an_outcome_that_nobody_knows_teaches_no_difference():
     given = campaign()
     given["residual"][:, 1] = np.nan
-    said = fit_forest(**given, trees=5, leaf_share=0.03, seed=1).predict(np.array([[0, 1, 5], [2, 1, 5]], np.float32))
+    said = fit_forest(**given, trees=5, leaf_rows=1, leaf_share=0.03, seed=1).predict(np.array([[0, 1, 5], [2, 1, 5]], np.float32))
     np.testing.assert_allclose(said.mean(axis=1)[:, 0], [0, 2], atol=0.25)
     np.testing.assert_allclose(said[:, :, 1], 0)
 
