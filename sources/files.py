@@ -134,7 +134,7 @@ def put_in_place(staged: Path, landing_dir: Path, whole: Collection[str]) -> Non
 def read_table(landing_dir: Path, table: str, start: date | None = None, end: date | None = None) -> pa.Table:
     """Rows of `table` with `start <= ds < end`, oldest day first, with a `ds` column (date); typed by the contract, empty where none came.
 
-    A column that some day holds as text (cells that did not parse) is text in the whole result.
+    A column that some day holds as text (cells that did not parse) is text in the whole result; bytes are read as UTF-8, else as cp1252.
     Raises `DataNotFound` for an unknown table and `FileRefused` for a file that cannot be read.
     """
     if table not in LANDING:
@@ -145,7 +145,7 @@ def read_table(landing_dir: Path, table: str, start: date | None = None, end: da
         if (start is None or day >= start) and (end is None or day < end):
             rows = read_parquet(path)
             parts.append(rows.append_column("ds", pa.array([day] * rows.num_rows, pa.date32())))
-    text = {field.name for part in parts[1:] for field in part.schema if field.type == pa.string()}
+    text = {field.name for part in parts[1:] for field in part.schema if field.type in (pa.string(), pa.binary())}
     return pa.concat_tables([_as_text(part, text) for part in parts], promote_options="default").combine_chunks()
 
 
@@ -161,5 +161,17 @@ def read_parquet(path: Path) -> pa.Table:
 
 def _as_text(rows: pa.Table, names: set[str]) -> pa.Table:
     for name in names.intersection(rows.column_names):
-        rows = rows.set_column(rows.column_names.index(name), name, rows[name].cast(pa.string()))
+        column = rows[name]
+        if column.type == pa.binary():
+            column = pa.array([_decoded(value) for value in column.to_pylist()], pa.string())
+        rows = rows.set_column(rows.column_names.index(name), name, column.cast(pa.string()))
     return rows
+
+
+def _decoded(text: bytes | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text.decode("cp1252", errors="replace")

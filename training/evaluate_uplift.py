@@ -41,7 +41,7 @@ def evaluate_uplift(
 
     from training.effect_chances import CONTROL, Adjustment
     from training.effect_measures import effect_error, tenths_of
-    from training.splits import folds_of, targets_sha256
+    from training.splits import folds_of, targets_sha256, undivided
     from training.uplift import fit_uplift
     from training.uplift_config import UpliftConfig
     from training.uplift_evidence import Trial, learned_by_boosting
@@ -61,6 +61,7 @@ def evaluate_uplift(
         )
     is_treated, target = (rows["treatment"] == treatment).to_numpy(), rows[outcome].astype(float).to_numpy()
     rows[outcome] = target
+    users = rows["user_id"].to_numpy(str)
     strata = np.char.add(is_treated.astype(str), target.astype(str))
     if len(np.unique(strata)) < 4 or np.unique(strata, return_counts=True)[1].min() < 2:
         raise CannotEvaluate(f"Both arms need rows with and without `{outcome}`. Received {sorted(np.unique(strata).tolist())}.")
@@ -73,7 +74,7 @@ def evaluate_uplift(
     found: dict[str, list[dict[str, float]]] = {name: [] for name in ("uplift", "random", *LEARNERS)}
     adjustment: Adjustment | None = None
     for number, split_seed in enumerate(seeds):
-        is_asked = folds_of(strata, 2, split_seed) == 0
+        is_asked = undivided(folds_of(strata, 2, split_seed), users) == 0  # who was in two campaigns teaches or is asked, not both
         learn, asked = rows[~is_asked].reset_index(drop=True), rows[is_asked].reset_index(drop=True)
         parts = (None, None) if vectors is None else (vectors[~is_asked], vectors[is_asked])
         model = fit_uplift(learn, [treatment], [outcome], covariates, config, split_seed, parts[0])

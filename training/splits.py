@@ -143,6 +143,12 @@ def folds_of(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
     return fold
 
 
+def undivided(fold: np.ndarray, people: np.ndarray) -> np.ndarray:
+    """`fold` `(rows,)` with all rows of a person in the fold of the first one; `people` `(rows,)`."""
+    _, first, person = np.unique(people, return_index=True, return_inverse=True)
+    return fold[first][person]
+
+
 def _cut(sorted_times: np.ndarray, share: float) -> int:
     return int(sorted_times[min(int(len(sorted_times) * share), len(sorted_times) - 1)]) if len(sorted_times) else 0
 

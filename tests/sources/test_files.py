@@ -60,6 +60,15 @@ def test_a_truncated_landing_file_is_named(tmp_path: Path):
         read_table(tmp_path, "orders")
 
 
+def test_texts_that_are_no_utf8_are_read_as_cp1252(tmp_path: Path):
+    write_partitions({"items": landing_table("items", {"item_id": ["1"], "title": ["Thé"]}, [date(2024, 5, 1)])}, tmp_path)
+    raw = landing_table(
+        "items", {"item_id": ["2", "3"], "title": pa.array(["Crème".encode("cp1252"), None], pa.binary())}, [date(2024, 5, 2)] * 2
+    )
+    write_partitions({"items": raw}, tmp_path)
+    assert read_table(tmp_path, "items")["title"].to_pylist() == ["Thé", "Crème", None]
+
+
 def test_a_column_that_is_text_on_one_day_is_text_on_all(tmp_path: Path):
     write_partitions({"orders": orders()}, tmp_path)
     dirty = landing_table("orders", {"order_id": ["4"], "amount": pa.array(["much"])}, [date(2024, 5, 3)])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.histories import Histories, histories_from_events
-from training.splits import folds_of, leave_one_out, targets_sha256, time_split
+from training.splits import folds_of, leave_one_out, targets_sha256, time_split, undivided
 
 USERS = st.lists(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 6)), max_size=8), min_size=1, max_size=8)
 
@@ -104,6 +104,12 @@ def test_folds_are_even_in_size_and_label_and_repeat_by_seed():
     assert np.bincount(folds).tolist() == [7, 7, 7, 6, 6]
     assert np.bincount(folds[labels == "F"]).tolist() == [2, 2, 2, 2, 2]
     assert folds.tolist() == folds_of(labels, 5, seed=3).tolist() != folds_of(labels, 5, seed=4).tolist()
+
+
+def test_a_persons_rows_stand_in_one_fold():
+    fold = np.array([0, 1, 1, 0, 1])
+    assert undivided(fold, np.array(["b", "a", "b", "a", "c"])).tolist() == [0, 1, 0, 1, 1]
+    assert undivided(fold, np.array(["e", "d", "c", "b", "a"])).tolist() == fold.tolist()
 
 
 def test_a_user_without_enough_events_is_not_asked():
