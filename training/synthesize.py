@@ -1,8 +1,8 @@
 """`portrait synthesize`: a safe copy of a shop's landing tables, which source `landing` takes, with its verdict in `_verdict.json`.
 
 Customers come from a GAN of profiles, their events from a chain of steps given the profile, orders and reviews from the events, exposures
-and applications from a GAN each, the catalogue from the shop's with new names. No id, word or time of the shop is in the copy. A fifth of
-the customers is kept from all of it, to judge nearness by.
+and applications from a GAN each, the catalogue from the shop's with new names. No id, title or moment of the shop is in the copy; its
+categories, campaigns and days are the shop's. A fifth of the customers is kept from all of it, to judge nearness by.
 """
 
 from __future__ import annotations
