@@ -26,6 +26,7 @@ from serving.shop_front import ShopFront, front
 from settings import Settings
 from sources.durable import replace_text
 from training.held_users import part_of
+from training.randomised import randomised
 from training.signatures import HISTORY, PROVENANCE_FILE, UPLIFT, USER_FEATURES
 
 if TYPE_CHECKING:
@@ -93,8 +94,9 @@ def _evaluated(plan: Plan, shop: ShopFront) -> Evaluation:
 
 
 def _logged(as_of: datetime, outcome: str) -> "pd.DataFrame":
-    """Assignments of campaigns with a control group whose outcome was known at `as_of`."""
+    """Assignments of campaigns with a control group whose outcome was known at `as_of`; `propensity` is NaN where nothing was drawn."""
     rows = read_mart("campaign_outcomes")
+    rows["propensity"] = rows["propensity"].where(randomised(rows, rows["campaign_id"].to_numpy(object)))
     is_known = (rows["assigned_at"] < as_of) & (rows["outcome_at"].isna() | (rows["outcome_at"] <= as_of)) & rows[outcome].notna()
     with_control = set(rows.loc[rows["treatment"] == CONTROL, "campaign_id"])
     return rows[is_known & rows["campaign_id"].isin(with_control)].reset_index(drop=True)

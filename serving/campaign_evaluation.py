@@ -59,12 +59,12 @@ class Gain:
 def gain(trials: Trials, expected: np.ndarray | None = None, *, seed: int = SEED, samples: int = SAMPLES) -> Gain:
     """The estimates; `expected` `(rows, 1 + arms)` is the outcome model's reward under nothing and each arm, by default cross-fitted.
 
-    ValueError where there is no row, or a propensity is not in (0, 1].
+    ValueError where there is no row, or a propensity is not in (0, 1).
     """
     if not len(trials.reward):
         raise ValueError("An estimate needs logged assignments with known outcomes. Received none.")
-    if not ((trials.propensity > 0) & (trials.propensity <= 1)).all():
-        raise ValueError("Every assignment must have a propensity in (0, 1]. Received others. Leave out what was not randomised.")
+    if not ((trials.propensity > 0) & (trials.propensity < 1)).all():
+        raise ValueError("Every assignment must have a propensity in (0, 1). Received others. Leave out what was not randomised.")
     expected = cross_fitted(trials) if expected is None else expected
     rows, is_treated = np.arange(len(trials.reward)), trials.wanted != NOTHING
     got = is_treated * (trials.given == trials.wanted) / trials.propensity

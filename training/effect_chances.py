@@ -1,9 +1,9 @@
 """With what chance each row could have had each arm: as logged where a campaign was randomised, else as estimated from what was known.
 
-An effect is claimed from chance alone. Where a row's propensity is not logged its campaign was not randomised, and whoever got an offer may
-have differed from whoever did not; then nothing is claimed unless told to adjust. Adjusting asks a cross-fitted propensity model (logistic
-regression) and leaves out whoever had hardly a chance of some arm (Crump, Hotz, Imbens and Mitnik 2009, Dealing with limited overlap in
-estimation of average treatment effects). It can only account for what is known: a reason that nobody recorded stays in the effects.
+An effect is claimed from chance alone. Where a row's propensity is not logged, or is not that of a draw (`randomised.py`), whoever got an
+offer may have differed from whoever did not; then nothing is claimed unless told to adjust. Adjusting asks a cross-fitted propensity model
+(logistic regression) and leaves out whoever had hardly a chance of some arm (Crump, Hotz, Imbens and Mitnik 2009, Dealing with limited
+overlap in estimation of average treatment effects). It can only account for what is known: a reason that nobody recorded stays in them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-CONTROL = "control"
+from training.randomised import is_chance, misfit
+
 LEAST_CHANCE = 0.05
 FOLDS = 5
 
@@ -67,14 +68,14 @@ def chances_of(frame: pd.DataFrame, arms: list[str], covariates: np.ndarray, adj
     arm = pd.Index(arms).get_indexer(pd.Index(frame["treatment"].to_numpy(object)))
     is_kept = arm >= 0
     logged = frame["propensity"].to_numpy(float) if "propensity" in frame else np.full(len(frame), np.nan)
-    is_logged = np.isfinite(logged)
+    campaign = frame["campaign_id"].to_numpy(object) if "campaign_id" in frame else np.zeros(len(frame), int)
+    is_logged = _is_drawn(campaign, frame["treatment"].to_numpy(object), logged)
     if not adjust and (missing := int((is_kept & ~is_logged).sum())):
         raise NotRandomised(
             f"Effects are claimed from randomised campaigns, whose `propensity` is known. {missing} of {int(is_kept.sum())} rows have "
-            "none: who got what may have been decided by what people are like. Deliver the propensities, or say `--adjust` "
-            "(PORTRAIT_UPLIFT_ADJUST=true) to estimate them from what is known, which can be wrong."
+            "none that a draw would have: who got what may have been decided by what people are like. Deliver the propensities, or say "
+            "`--adjust` (PORTRAIT_UPLIFT_ADJUST=true) to estimate them from what is known, which can be wrong."
         )
-    campaign = frame["campaign_id"].to_numpy(object) if "campaign_id" in frame else np.zeros(len(frame), int)
     found = np.zeros((len(frame), len(arms)))
     for one in pd.unique(campaign):
         rows = np.flatnonzero((campaign == one) & is_kept)
@@ -88,6 +89,15 @@ def chances_of(frame: pd.DataFrame, arms: list[str], covariates: np.ndarray, adj
         is_kept = is_kept & (is_logged | has_overlap)
         return Chances(arm, found, is_kept, _adjustment(arm, found, covariates, is_guessed, is_guessed & is_kept))
     return Chances(arm, found, is_kept)
+
+
+def _is_drawn(campaign: np.ndarray, treatment: np.ndarray, logged: np.ndarray) -> np.ndarray:
+    """Where a logged chance is that of a draw, `(rows,)`: of campaigns of which not all arms need be here."""
+    found = is_chance(logged)
+    for one in pd.unique(campaign[found]):
+        own = np.flatnonzero((campaign == one) & found)
+        found[own] = (misfit(treatment[own], logged[own]) >= 0).all()
+    return found
 
 
 def _logged(arm: np.ndarray, logged: np.ndarray, arms: int) -> np.ndarray:

@@ -121,8 +121,9 @@ def test_only_a_plan_that_surely_loses_nothing_is_blessed(found: Gain | None, wa
 
 def test_logs_without_propensities_or_rows_are_refused() -> None:
     trials, _ = drawn(1, users=10)
-    with pytest.raises(ValueError, match=r"Every assignment must have a propensity in \(0, 1\]"):
-        gain(Trials(**vars(trials) | {"propensity": np.full(10, np.nan)}))
+    for propensity in (np.nan, 1.0):
+        with pytest.raises(ValueError, match=r"Every assignment must have a propensity in \(0, 1\)"):
+            gain(Trials(**vars(trials) | {"propensity": np.full(10, propensity)}))
     with pytest.raises(ValueError, match="Received none"):
         gain(Trials(*(column[:0] for column in vars(trials).values())))
 
@@ -157,10 +158,11 @@ def test_a_plan_is_judged_by_past_campaigns_at_its_own_costs_and_the_verdict_is_
     publish("campaign_outcomes", logged(effect=0.0))
     assert evaluate_plan("spring", shop=front).verdict == "loss"
 
-    unrandomised = [row | {"propensity": None} for row in logged(effect=6.0)]
-    publish("campaign_outcomes", unrandomised)
-    found = evaluate_plan("spring", shop=front)
-    assert (found.verdict, found.not_randomised, found.gain) == ("unknown", 600, None)
+    for propensity in (None, 1.0, 0.999):
+        unrandomised = [row | {"propensity": propensity} for row in logged(effect=6.0)]
+        publish("campaign_outcomes", unrandomised)
+        found = evaluate_plan("spring", shop=front)
+        assert (found.verdict, found.not_randomised, found.gain) == ("unknown", 600, None)
 
     untried = [row | {"treatment": row["treatment"].replace("coupon", "gift")} for row in logged(effect=6.0)]  # type: ignore[attr-defined]
     publish("campaign_outcomes", untried)
