@@ -26,7 +26,7 @@ from serving.shop_front import ShopFront, front
 from settings import Settings
 from sources.durable import replace_text
 from training.held_users import part_of
-from training.randomised import randomised
+from training.randomised import draws, randomised
 from training.signatures import HISTORY, PROVENANCE_FILE, UPLIFT, USER_FEATURES
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def read_evaluation(name: str, settings: Settings) -> Evaluation | None:
 
 def _evaluated(plan: Plan, shop: ShopFront) -> Evaluation:
     try:
-        rows = _logged(plan.as_of, OUTCOMES[plan.request.objective])
+        rows = _logged(plan.as_of, OUTCOMES[plan.request.objective], shop.settings)
     except FileNotFoundError:
         return Evaluation(plan.request.name, *verdict(None)[:2], None, (), 0, 0, 0)
     is_random = rows["propensity"].notna()
@@ -93,10 +93,12 @@ def _evaluated(plan: Plan, shop: ShopFront) -> Evaluation:
     return Evaluation(plan.request.name, judged, reason, found, campaigns, not_covered=int((~is_covered).sum()), **counts)
 
 
-def _logged(as_of: datetime, outcome: str) -> "pd.DataFrame":
-    """Assignments of campaigns with a control group whose outcome was known at `as_of`; `propensity` is NaN where nothing was drawn."""
+def _logged(as_of: datetime, outcome: str, settings: Settings) -> "pd.DataFrame":
+    """Assignments of campaigns with a control group whose outcome was known at `as_of`; `propensity` is NaN where it is not that of the
+    row's `draw`."""
     rows = read_mart("campaign_outcomes")
-    rows["propensity"] = rows["propensity"].where(randomised(rows, rows["campaign_id"].to_numpy(object)))
+    rows["draw"] = draws(rows, settings.campaigns_dir)
+    rows["propensity"] = rows["propensity"].where(randomised(rows, rows["draw"].to_numpy(object)))
     is_known = (rows["assigned_at"] < as_of) & (rows["outcome_at"].isna() | (rows["outcome_at"] <= as_of)) & rows[outcome].notna()
     with_control = set(rows.loc[rows["treatment"] == CONTROL, "campaign_id"])
     return rows[is_known & rows["campaign_id"].isin(with_control)].reset_index(drop=True)
@@ -114,7 +116,7 @@ def _unseen(rows: "pd.DataFrame", version: int, settings: Settings) -> np.ndarra
 
 
 def _trials(plan: Plan, shop: ShopFront, rows: "pd.DataFrame") -> tuple[Trials, np.ndarray]:
-    """The rows in which the rule's choice was among the campaign's arms, and which those are, `(rows,)`."""
+    """The rows in which the rule's choice was among the arms of their draw, and which those are, `(rows,)`."""
     frame = training_frame(UPLIFT.feature_service, rows[["user_id"]].assign(event_timestamp=rows["assigned_at"]))
     treatments, effects = _effects_then(shop, frame, rows)
     offers = tuple(OfferTerms(**one) for one in plan.offers)
@@ -127,8 +129,8 @@ def _trials(plan: Plan, shop: ShopFront, rows: "pd.DataFrame") -> tuple[Trials, 
     wanted = prices.choose(money.value, money.cost, np.zeros(len(rows), np.int64), tuple(one.uses for one in money.channels))
     arms = {name: place for place, name in enumerate(terms.names)}
     given = rows["treatment"].map(lambda name: NOTHING if name == CONTROL else arms.get(name, len(arms))).to_numpy(int)
-    tried = {campaign: set(own) for campaign, own in rows.assign(given=given).groupby("campaign_id")["given"]}
-    is_covered = np.array([one in tried[campaign] for one, campaign in zip(wanted, rows["campaign_id"], strict=True)])
+    tried = {draw: set(own) for draw, own in rows.assign(given=given).groupby("draw")["given"]}
+    is_covered = np.array([one in tried[draw] for one, draw in zip(wanted, rows["draw"], strict=True)])
     reward = rows[OUTCOMES[plan.request.objective]].astype(float).to_numpy()
     if plan.request.objective == "profit":
         contact = np.array([0.0, *(sum(offers[o].contact_cost or 0.0 for o in arm) for arm in terms.arms), 0.0])

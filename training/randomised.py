@@ -6,6 +6,8 @@ was given what a rule said and 1 was logged, or where the shares of the arms are
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -15,15 +17,29 @@ SHARE_ERROR = 0.1
 STANDARD_ERRORS = 4
 
 
-def randomised(rows: pd.DataFrame, stratum: np.ndarray) -> np.ndarray:
-    """Whether each row was assigned by chance, `(rows,)`, of whole campaigns with `treatment` and `propensity`.
+def draws(rows: pd.DataFrame, campaigns: Path) -> np.ndarray:
+    """The draw that each row was part of, `(rows,)`: `<campaign_id>`, or `<campaign_id>/<intended offer>` where the house assigned it.
 
-    `stratum` `(rows,)` is the draw that a row was part of: its campaign's, where that had one.
+    `rows` have `campaign_id`, `user_id` and `assigned_at`. What this house assigned lies in the folder `campaigns`: there chance only said
+    who gets the offer that a plan intended for them and who gets nothing. Rows of earlier days are of another campaign of that name.
     """
+    found = rows["campaign_id"].to_numpy(object, copy=True)
+    for file in sorted(campaigns.glob("*/assignments.parquet")):
+        if not (is_own := (rows["campaign_id"] == file.parent.name).to_numpy()).any():
+            continue
+        assigned = pd.read_parquet(file, columns=["user_id", "intended_offer", "assigned_at"], partitioning=None)
+        is_own &= (rows["assigned_at"] >= assigned["assigned_at"].min().floor("D")).to_numpy()
+        intended = rows["user_id"][is_own].map(assigned.set_index("user_id")["intended_offer"]).fillna("")
+        found[is_own] = f"{file.parent.name}/" + intended.to_numpy(object)
+    return found
+
+
+def randomised(rows: pd.DataFrame, draw: np.ndarray) -> np.ndarray:
+    """Whether each row was assigned by chance, `(rows,)`, of whole campaigns with `treatment` and `propensity`; `draw` as of `draws`."""
     propensity, treatment = rows["propensity"].to_numpy(float), rows["treatment"].to_numpy(object)
     found = is_chance(propensity)
     places = np.flatnonzero(found)
-    for own in pd.Series(places).groupby(stratum[places]).indices.values():
+    for own in pd.Series(places).groupby(draw[places]).indices.values():
         own = places[own]
         arms = set(treatment[own])
         found[own] = CONTROL in arms and len(arms) > 1 and not misfit(treatment[own], propensity[own]).any()

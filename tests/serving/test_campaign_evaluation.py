@@ -1,7 +1,7 @@
 """Off-policy evaluation of a plan's rule: recomputed naively, unbiased where a model alone is not, and a verdict that refuses what may
 lose."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,11 @@ import pytest
 from serving import campaign_evaluation
 from serving.campaign_evaluate import evaluate_plan, read_evaluation
 from serving.campaign_evaluation import NOTHING, Gain, Trials, cross_fitted, gain, verdict
+from serving.campaign_files import ASSIGNMENTS, write_table
 from serving.campaign_plan import plan
 from settings import get_settings
 from tests.serving.campaign_house import USERS, asked, exposure, house
-from tests.serving.web_client import publish
+from tests.serving.web_client import day, publish
 
 
 def drawn(seed: int, users: int = 400, skew: float = 1.0) -> tuple[Trials, float]:
@@ -183,6 +184,28 @@ def test_users_that_the_model_learned_from_are_left_out(tmp_path: Path, monkeypa
     assert found.gain.users == len(USERS) - (found.seen_by_model + found.not_covered) / 20
     (told / "provenance.json").write_text('{"window": "2024-01-01/2024-02-01", "seed": 7}')
     assert evaluate_plan("spring", shop=front).seen_by_model == 0
+
+
+def test_of_the_houses_own_campaigns_those_are_judged_by_for_whom_the_offer_was_intended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front = house(tmp_path, monkeypatch)
+    intended = {user: ("coupon", "gift")[number % 2] for number, user in enumerate(USERS)}
+    columns: dict[str, list[object]] = {
+        "user_id": list(USERS), "segment": list(USERS), "intended_offer": list(intended.values()), "arm": list(intended.values()),
+        "propensity": [0.5] * 30, "assigned_at": [day("02-21") + timedelta(hours=9)] * 30, "planned_cost": [0.0] * 30,
+    }  # fmt: skip
+    rows = [row | {"campaign_id": f"past{n // 30}"} for n, row in enumerate(logged(effect=6.0))]
+    for row in rows:
+        row["treatment"] = row["treatment"] if row["treatment"] == "control" else intended[str(row["user_id"])]
+        row["assigned_at"] = day("02-21") + timedelta(hours=10)
+    for number in range(20):
+        write_table(get_settings().campaigns_dir / f"past{number}" / "assignments.parquet", columns, ASSIGNMENTS)
+    publish("campaign_outcomes", rows)
+    plan(asked(offers=[{"name": "coupon", "contact_cost": 1.0}], fatigue_days=0, budget=1000.0), shop=front)
+    found = evaluate_plan("spring", shop=front)
+    wants = [number for number in range(30) if 0.5 * number > 1.0]
+    assert (found.not_randomised, found.not_covered) == (0, 20 * sum(number % 2 for number in wants))
 
 
 def test_the_rule_is_asked_as_of_each_assignment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

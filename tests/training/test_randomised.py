@@ -1,12 +1,17 @@
+# ruff: noqa: DTZ001 - the house's times are UTC without a zone
 """Which campaigns count as drawn by chance."""
+
+from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from serving.campaign_files import ASSIGNMENTS, write_table
 from sources.shop_campaigns import CAMPAIGNS
 from training.effect_chances import NotRandomised, chances_of
-from training.randomised import misfit, randomised
+from training.randomised import draws, misfit, randomised
 
 
 def drawn(chances: dict[str, float], rows: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -78,3 +83,54 @@ def test_effects_are_not_claimed_from_a_campaign_in_which_a_rule_decided() -> No
             chances_of(frame, ["control", "mail"], np.zeros((200, 1)), adjust=False, seed=1)
         told = chances_of(frame, ["control", "mail"], np.zeros((200, 1)), adjust=True, seed=1).adjustment
         assert told is not None and told.rows == 200
+
+
+def own_campaign(folder: Path, rows: int = 3000) -> pd.DataFrame:
+    """A campaign of the house as the shop reports it: mail or gift was intended for each, a tenth was held out."""
+    draw = np.random.default_rng(5)
+    users = [f"u{number:05d}" for number in range(rows)]
+    intended = draw.choice(["mail", "gift"], rows)
+    is_held = draw.random(rows) < 0.1
+    write_table(
+        folder / "autumn" / "assignments.parquet",
+        {
+            "user_id": users,
+            "segment": users,
+            "intended_offer": intended,
+            "arm": np.where(is_held, "control", intended),
+            "propensity": np.where(is_held, 0.1, 0.9),
+            "assigned_at": [datetime(2024, 3, 5, 9)] * rows,
+            "planned_cost": [0.0] * rows,
+        },
+        ASSIGNMENTS,
+    )
+    treatment = np.where(is_held, "control", intended)
+    return pd.DataFrame(
+        {
+            "campaign_id": "autumn",
+            "user_id": users,
+            "assigned_at": pd.Timestamp("2024-03-05"),
+            "treatment": treatment,
+            "propensity": np.where(is_held, 0.1, 0.9),
+            "intended": intended,
+        }
+    )
+
+
+def test_of_the_houses_own_campaigns_chance_only_chose_between_the_intended_offer_and_nothing(tmp_path: Path) -> None:
+    frame = own_campaign(tmp_path)
+    assert not found(frame).any()  # taken for one draw it had chances of .1, .9 and .9
+    draw = draws(frame, tmp_path)
+    assert (draw == "autumn/" + frame["intended"]).all()
+    assert randomised(frame, draw).all()
+    chances = chances_of(frame.assign(draw=draw), ["control", "gift", "mail"], np.zeros((len(frame), 1)), adjust=False, seed=1).chances
+    wanted = np.where((frame["intended"] == "gift").to_numpy()[:, None], [[0.1, 0.9, 0]], [[0.1, 0, 0.9]])
+    np.testing.assert_allclose(chances, wanted)
+
+
+def test_draws_of_other_campaigns_of_earlier_days_and_of_users_who_were_not_assigned(tmp_path: Path) -> None:
+    frame = own_campaign(tmp_path).iloc[:4].copy()
+    frame["campaign_id"] = ["winter", "autumn", "autumn", "autumn"]
+    frame["assigned_at"] = [pd.Timestamp("2024-03-06"), pd.Timestamp("2024-03-04"), pd.Timestamp("2024-03-06"), pd.Timestamp("2024-03-06")]
+    frame.loc[2, "user_id"] = "somebody"
+    assert draws(frame, tmp_path).tolist() == ["winter", "autumn", "autumn/", f"autumn/{frame['intended'][3]}"]
