@@ -129,7 +129,7 @@ class ShopTrial:
 
     @classmethod
     def of(cls, seed: int, users: int = 5_000) -> "ShopTrial":
-        from training.effect_chances import CONTROL
+        from training.randomised import CONTROL
         from training.run_portrait import part_of
 
         tables, oracle = delivered(seed, users)

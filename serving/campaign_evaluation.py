@@ -18,6 +18,8 @@ from serving.release_compare import Interval
 
 #: Effective rows below which no estimate means much, whatever its interval says.
 LEAST_ROWS = 100
+#: Share of those whom the rule gives an offer that must have been in campaigns which tried it: the others were not judged.
+LEAST_COVERAGE = 0.9
 FOLDS = 5
 NOTHING = -1
 #: Stands for an unknown number: trees split it off.
@@ -37,6 +39,9 @@ class Trials:
     given: np.ndarray
     wanted: np.ndarray
     features: np.ndarray
+
+    def __getitem__(self, rows: np.ndarray) -> "Trials":
+        return Trials(*(column[rows] for column in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,12 @@ class Gain:
 def gain(trials: Trials, expected: np.ndarray | None = None, *, seed: int = SEED, samples: int = SAMPLES) -> Gain:
     """The estimates; `expected` `(rows, 1 + arms)` is the outcome model's reward under nothing and each arm, by default cross-fitted.
 
-    ValueError where there is no row, or a propensity is not in (0, 1].
+    ValueError where there is no row, or a propensity is not in (0, 1).
     """
     if not len(trials.reward):
         raise ValueError("An estimate needs logged assignments with known outcomes. Received none.")
-    if not ((trials.propensity > 0) & (trials.propensity <= 1)).all():
-        raise ValueError("Every assignment must have a propensity in (0, 1]. Received others. Leave out what was not randomised.")
+    if not ((trials.propensity > 0) & (trials.propensity < 1)).all():
+        raise ValueError("Every assignment must have a propensity in (0, 1). Received others. Leave out what was not randomised.")
     expected = cross_fitted(trials) if expected is None else expected
     rows, is_treated = np.arange(len(trials.reward)), trials.wanted != NOTHING
     got = is_treated * (trials.given == trials.wanted) / trials.propensity
@@ -108,18 +113,35 @@ def cross_fitted(trials: Trials, folds: int = FOLDS) -> np.ndarray:
     return expected
 
 
-def verdict(found: Gain | None) -> tuple[Verdict, str]:
-    """Whether a plan may be sent without somebody answering for it, and why in words."""
-    if found is None:
-        return "unknown", "no randomised campaign with known outcomes tells what the plan would do"
+def verdict(found: Gain | None, profit: Gain | None, *, objective: str, coverage: float) -> tuple[Verdict, str]:
+    """Whether a plan may be sent without somebody answering for it, and why in words.
+
+    `found` is None where no row could be judged, `profit` is the gain in money, None where spend is unknown, and `coverage` the share of
+    those whom the rule gives an offer who could be judged.
+    """
+    if found is None or not found.treated:
+        untried = "no randomised campaign tried what the plan's rule gives for those to whom it gives it"
+        return "unknown", untried if coverage < 1 else "the plan's rule gives none of the logged users an offer"
     told = found.doubly_robust
-    span = f"{told['mean']:.3g} for each user, 95 % interval {told['low']:.3g} to {told['high']:.3g}"
-    if not found.treated:
-        return "unknown", "the plan's rule gives none of the logged users an offer"
     if found.effective_rows < LEAST_ROWS:
-        return "unsure", f"only {found.effective_rows:.0f} effective rows of {LEAST_ROWS} needed; the gain is {span}"
+        return "unsure", f"only {found.effective_rows:.0f} effective rows of {LEAST_ROWS} needed; the gain is {_span(found)}"
     if told["high"] < 0:
-        return "loss", f"the plan would lose: the gain is {span}"
+        return "loss", f"the plan would lose: the gain is {_span(found)}"
     if told["low"] < 0:
-        return "unsure", f"the plan may lose: the gain is {span}"
-    return "blessed", f"the plan surely loses nothing: the gain is {span}"
+        return "unsure", f"the plan may lose: the gain is {_span(found)}"
+    if profit is None or profit.effective_rows < LEAST_ROWS:
+        return "unsure", f"the plan adds {objective}, {_span(found)}, but may lose money: too few logged rows tell what was spent"
+    if profit.doubly_robust["low"] < 0:
+        is_loss = profit.doubly_robust["high"] < 0
+        says = f"the plan adds {objective}, {_span(found)}, but {'would' if is_loss else 'may'} lose money: the profit is {_span(profit)}"
+        return "loss" if is_loss else "unsure", says
+    if coverage < LEAST_COVERAGE:
+        tried = f"only {coverage:.0%} of those whom the rule gives an offer were in a randomised campaign that tried it for them"
+        return "unsure", f"{tried}, {LEAST_COVERAGE:.0%} are needed; of these the gain is {_span(found)}"
+    earns = "" if objective == "profit" else f"; the profit is {_span(profit)}"
+    return "blessed", f"the plan surely loses nothing: the gain is {_span(found)}{earns}"
+
+
+def _span(found: Gain) -> str:
+    told = found.doubly_robust
+    return f"{told['mean']:.3g} for each user, 95 % interval {told['low']:.3g} to {told['high']:.3g}"

@@ -1,9 +1,9 @@
 """With what chance each row could have had each arm: as logged where a campaign was randomised, else as estimated from what was known.
 
-An effect is claimed from chance alone. Where a row's propensity is not logged its campaign was not randomised, and whoever got an offer may
-have differed from whoever did not; then nothing is claimed unless told to adjust. Adjusting asks a cross-fitted propensity model (logistic
-regression) and leaves out whoever had hardly a chance of some arm (Crump, Hotz, Imbens and Mitnik 2009, Dealing with limited overlap in
-estimation of average treatment effects). It can only account for what is known: a reason that nobody recorded stays in the effects.
+An effect is claimed from chance alone. Where a row's propensity is not logged, or is not that of a draw (`randomised.py`), whoever got an
+offer may have differed from whoever did not; then nothing is claimed unless told to adjust. Adjusting asks a cross-fitted propensity model
+(logistic regression) and leaves out whoever had hardly a chance of some arm (Crump, Hotz, Imbens and Mitnik 2009, Dealing with limited
+overlap in estimation of average treatment effects). It can only account for what is known: a reason that nobody recorded stays in them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-CONTROL = "control"
+from training.randomised import is_chance, misfit
+
 LEAST_CHANCE = 0.05
 FOLDS = 5
 
@@ -46,7 +47,7 @@ class Adjustment:
 
 @dataclass(frozen=True)
 class Chances:
-    """`arm` `(rows,)`, number of the arm taken; `chances` `(rows, arms)`, 0 for an arm that a row's campaign does not have; `is_kept`
+    """`arm` `(rows,)`, number of the arm taken; `chances` `(rows, arms)`, 0 for an arm that a row's draw did not have; `is_kept`
     `(rows,)`, False for rows of other arms and without overlap; `adjustment` is None where every chance was logged."""
 
     arm: np.ndarray
@@ -59,7 +60,8 @@ class Chances:
 
 
 def chances_of(frame: pd.DataFrame, arms: list[str], covariates: np.ndarray, adjust: bool, seed: int) -> Chances:
-    """Of `frame` with `treatment`, `propensity` (of the arm taken, NaN where not randomised) and, of several campaigns, `campaign_id`.
+    """Of `frame` with `treatment`, `propensity` (of the arm taken, NaN where not randomised) and, of several campaigns, `campaign_id`, or
+    `draw` where arms were drawn within parts of a campaign (`randomised.draws`).
 
     Chances are those among `arms`, control first: each row's add up to 1. `covariates` `(rows, columns)` are finite numbers known at
     assignment. Raises NotRandomised where a propensity is missing and `adjust` is False.
@@ -67,17 +69,17 @@ def chances_of(frame: pd.DataFrame, arms: list[str], covariates: np.ndarray, adj
     arm = pd.Index(arms).get_indexer(pd.Index(frame["treatment"].to_numpy(object)))
     is_kept = arm >= 0
     logged = frame["propensity"].to_numpy(float) if "propensity" in frame else np.full(len(frame), np.nan)
-    is_logged = np.isfinite(logged)
+    draw = next((frame[name].to_numpy(object) for name in ("draw", "campaign_id") if name in frame), np.zeros(len(frame), int))
+    is_logged = _is_drawn(draw, frame["treatment"].to_numpy(object), logged)
     if not adjust and (missing := int((is_kept & ~is_logged).sum())):
         raise NotRandomised(
             f"Effects are claimed from randomised campaigns, whose `propensity` is known. {missing} of {int(is_kept.sum())} rows have "
-            "none: who got what may have been decided by what people are like. Deliver the propensities, or say `--adjust` "
-            "(PORTRAIT_UPLIFT_ADJUST=true) to estimate them from what is known, which can be wrong."
+            "none that a draw would have: who got what may have been decided by what people are like. Deliver the propensities, or say "
+            "`--adjust` (PORTRAIT_UPLIFT_ADJUST=true) to estimate them from what is known, which can be wrong."
         )
-    campaign = frame["campaign_id"].to_numpy(object) if "campaign_id" in frame else np.zeros(len(frame), int)
     found = np.zeros((len(frame), len(arms)))
-    for one in pd.unique(campaign):
-        rows = np.flatnonzero((campaign == one) & is_kept)
+    for one in pd.unique(draw):
+        rows = np.flatnonzero((draw == one) & is_kept)
         if (own := rows[is_logged[rows]]).size:
             found[own] = _logged(arm[own], logged[own], len(arms))
         if (own := rows[~is_logged[rows]]).size:
@@ -90,15 +92,24 @@ def chances_of(frame: pd.DataFrame, arms: list[str], covariates: np.ndarray, adj
     return Chances(arm, found, is_kept)
 
 
+def _is_drawn(draw: np.ndarray, treatment: np.ndarray, logged: np.ndarray) -> np.ndarray:
+    """Where a logged chance is that of a draw, `(rows,)`: of draws of which not all arms need be here."""
+    found = is_chance(logged)
+    for one in pd.unique(draw[found]):
+        own = np.flatnonzero((draw == one) & found)
+        found[own] = (misfit(treatment[own], logged[own]) >= 0).all()
+    return found
+
+
 def _logged(arm: np.ndarray, logged: np.ndarray, arms: int) -> np.ndarray:
-    """Of one campaign's rows: the arm taken as logged, the others as they were logged on average, all made to add up to 1."""
+    """Of one draw's rows: the arm taken as logged, the others as they were logged on average, all made to add up to 1."""
     mean = np.array([logged[arm == one].mean() if (arm == one).any() else 0.0 for one in range(arms)])
     found = np.tile(mean, (len(arm), 1))
     rows = np.arange(len(arm))
     is_constant = np.allclose(logged, mean[arm])
     if is_constant:
         return found / found.sum(axis=1, keepdims=True)
-    total = min(1.0, float(mean.sum()))  # less than 1 where the campaign has other arms too
+    total = min(1.0, float(mean.sum()))  # less than 1 where the draw had other arms too
     found[rows, arm] = 0.0
     others = found.sum(axis=1, keepdims=True)
     found *= np.divide(np.maximum(total - logged, 1e-6)[:, None], others, out=np.zeros_like(others), where=others > 0)
@@ -107,7 +118,7 @@ def _logged(arm: np.ndarray, logged: np.ndarray, arms: int) -> np.ndarray:
 
 
 def _estimated(arm: np.ndarray, covariates: np.ndarray, arms: int, seed: int) -> np.ndarray:
-    """Of one campaign's rows, by models that never saw the row."""
+    """Of one draw's rows, by models that never saw the row."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -39,8 +39,9 @@ def evaluate_uplift(
         raise CannotEvaluate(f"`outcome` must be one of {list(OUTCOMES)}: Qini and uplift curves rank 0/1 outcomes. Received '{outcome}'.")
     import numpy as np
 
-    from training.effect_chances import CONTROL, Adjustment
+    from training.effect_chances import Adjustment
     from training.effect_measures import effect_error, tenths_of
+    from training.randomised import CONTROL, randomised
     from training.splits import folds_of, targets_sha256, undivided
     from training.uplift import fit_uplift
     from training.uplift_config import UpliftConfig
@@ -52,12 +53,13 @@ def evaluate_uplift(
     offers = sorted(set(rows["treatment"].dropna()) - {CONTROL})
     if treatment not in offers:
         raise CannotEvaluate(f"`treatment` must be one of {offers} for this source. Received '{treatment}'.")
+    rows["propensity"] = rows["propensity"].where(randomised(rows, rows["campaign_id"].to_numpy(object)))
     rows = rows[rows["treatment"].isin([treatment, CONTROL]) & rows[outcome].notna()].reset_index(drop=True)
     if not adjust and rows["propensity"].isna().any():
         raise CannotEvaluate(
             f"Effects are claimed from randomised campaigns, whose `propensity` is known. {int(rows['propensity'].isna().sum())} of "
-            f"{len(rows)} rows of '{treatment}' and control have none. Say `--adjust` to estimate who was likely to get what from what is "
-            "known of them, which can be wrong."
+            f"{len(rows)} rows of '{treatment}' and control have none that a draw would have. Say `--adjust` to estimate who was likely to "
+            "get what from what is known of them, which can be wrong."
         )
     is_treated, target = (rows["treatment"] == treatment).to_numpy(), rows[outcome].astype(float).to_numpy()
     rows[outcome] = target

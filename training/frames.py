@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from feature_repo.frames import read_mart, rows_as_of, training_frame
+from settings import get_settings
 from training.catalogue import Catalogue
-from training.effect_chances import CONTROL
 from training.histories import Histories
+from training.randomised import CONTROL, draws, randomised
 from training.signatures import PORTRAIT, RECOMMENDER, UPLIFT, USER_FEATURES
 from training.splits import Questions
 
@@ -152,9 +153,11 @@ def campaign_rows(end: datetime) -> tuple[pd.DataFrame, list[str]]:
     """Campaign outcomes known at `end` (`treatment`, `visited`, `converted`, `spend`, covariates as columns) and the covariates' names.
 
     A row's outcome counts once `outcome_at` has passed; where the shop gives none, it counts at once. Without a control group a campaign
-    is left out.
+    is left out. `propensity` is NaN where it is not that of the row's `draw`.
     """
     rows = read_mart("campaign_outcomes")
+    rows["draw"] = draws(rows, get_settings().campaigns_dir)
+    rows["propensity"] = rows["propensity"].where(randomised(rows, rows["draw"].to_numpy(object)))
     is_known = (rows["assigned_at"] < end) & (rows["outcome_at"].isna() | (rows["outcome_at"] <= end))
     with_control = set(rows.loc[rows["treatment"] == CONTROL, "campaign_id"])
     rows = rows[is_known & rows["campaign_id"].isin(with_control)].reset_index(drop=True)

@@ -11,11 +11,12 @@ from training.encoder import TrainedEncoder
 from training.export import export_model
 from training.frames import Asked, ask_campaigns, campaign_rows
 from training.oracle import MOST_CELLS, ORACLE, house_oracle, question
+from training.randomised import CONTROL
 from training.run_folder import Evidence, TrainingWindow, skip
 from training.run_portrait import part_of
 from training.served import SavedPredictor, blocks, champion, history_inputs, number_inputs
 from training.signatures import UPLIFT, USER_FEATURES, Tensor
-from training.uplift import CONTROL, OUTPUTS, Uplift, fit_uplift
+from training.uplift import OUTPUTS, Uplift, fit_uplift
 from training.uplift_config import UpliftConfig
 from training.uplift_evidence import Trial, evidence, learned_by_boosting
 from training.uplift_served import ServedUplift
@@ -37,8 +38,9 @@ def train_uplift(
             raise skip(
                 "uplift",
                 window,
-                f"none of the {len(rows)} rows of `campaign_exposures` was randomised (`propensity` is empty), so that no effect can be "
-                "claimed. Deliver propensities, or set PORTRAIT_UPLIFT_ADJUST=true to estimate them from what is known",
+                f"none of the {len(rows)} rows of `campaign_exposures` was randomised (`propensity` is empty, or not that of a draw), so "
+                "that no effect can be claimed. Deliver propensities, or set PORTRAIT_UPLIFT_ADJUST=true to estimate them from what is "
+                "known",
             )
         rows = rows[is_randomised].reset_index(drop=True)
     is_asked = part_of(rows["user_id"], seed) < 0.5

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from training.effect_calibration import EffectCalibration, calibrate_effects, robust_effects
-from training.effect_chances import CONTROL, Adjustment, Chances, chances_of
+from training.effect_chances import Adjustment, Chances, chances_of
 from training.effect_forest import EffectForest, fit_forest
 from training.numbers import NumberEncoder
+from training.randomised import CONTROL
 from training.uplift_config import UpliftConfig
 from training.uplift_inputs import Covariates
 from training.uplift_network import build_effect_network, build_fitted_loss

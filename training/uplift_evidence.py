@@ -13,8 +13,9 @@ from threadpoolctl import threadpool_limits
 
 from training import metrics
 from training.effect_calibration import robust_effects
-from training.effect_chances import CONTROL, Chances, chances_of
+from training.effect_chances import Chances, chances_of
 from training.effect_measures import Tenth, effect_error, policy_value, tenths_of
+from training.randomised import CONTROL
 from training.run_folder import Evidence
 from training.uplift import Uplift
 from training.uplift_learners import HELD_BACK, LEARNERS, Taught

@@ -125,6 +125,8 @@ class EvaluationAnswer(BaseModel):
     not_randomised: int
     not_covered: int
     seen_by_model: int
+    profit: dict[str, Any] | None = Field(description="the same in money, whatever the objective; null where too little spend is known")
+    coverage: float = Field(description="share of those whom the plan's rule gives an offer who could be judged")
 
 
 class CampaignAnswer(BaseModel):

@@ -12,6 +12,7 @@ from serving.campaign_request import CampaignRequest
 from settings import get_settings
 from tests.serving.fakes import FakeFront
 from tests.serving.web_client import consent, day, portrait_row, publish, said
+from training.signatures import PROVENANCE_FILE
 
 USERS = [f"u{n:02d}" for n in range(30)]
 #: Not asked, refused later, excluded by hand, contacted lately.
@@ -46,6 +47,9 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CampaignFront:
     publish("user_sequences", [])
     publish("campaign_outcomes", [exposure(CONTACTED, "coupon", "02-25"), exposure("u05", "control", "02-25")])
     rows = {row["user_id"]: {"user_id": row["user_id"], "events_total": 1, "purchases_total": row["purchases_total"]} for row in features}
+    told = get_settings().models_dir / "uplift" / "3" / PROVENANCE_FILE
+    told.parent.mkdir(parents=True)
+    told.write_text('{"window": "2024-01-01/2024-02-01", "seed": 7}')  # before any campaign here
     front = CampaignFront(rows, {}, [])
     front.settings = get_settings()
     return front

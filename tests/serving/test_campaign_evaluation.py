@@ -1,7 +1,8 @@
 """Off-policy evaluation of a plan's rule: recomputed naively, unbiased where a model alone is not, and a verdict that refuses what may
 lose."""
 
-from datetime import datetime
+import re
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 from serving import campaign_evaluation
 from serving.campaign_evaluate import evaluate_plan, read_evaluation
 from serving.campaign_evaluation import NOTHING, Gain, Trials, cross_fitted, gain, verdict
+from serving.campaign_files import ASSIGNMENTS, write_table
 from serving.campaign_plan import plan
 from settings import get_settings
 from tests.serving.campaign_house import USERS, asked, exposure, house
-from tests.serving.web_client import publish
+from tests.serving.web_client import day, publish
 
 
 def drawn(seed: int, users: int = 400, skew: float = 1.0) -> tuple[Trials, float]:
@@ -110,19 +112,47 @@ def judged(low: float, high: float, rows: float = 500.0, treated: float = 0.5) -
         (judged(-0.3, -0.1), "loss", "the plan would lose"),
         (judged(0.1, 0.3, rows=99.0), "unsure", "only 99 effective rows of 100 needed"),
         (judged(0.0, 0.0, treated=0.0), "unknown", "gives none of the logged users an offer"),
-        (None, "unknown", "no randomised campaign with known outcomes"),
     ],
 )
 def test_only_a_plan_that_surely_loses_nothing_is_blessed(found: Gain | None, wanted: str, reason: str) -> None:
-    said, why = verdict(found)
+    said, why = verdict(found, found, objective="profit", coverage=1.0)
     assert said == wanted
     assert reason in why
 
 
+@pytest.mark.parametrize(
+    ("profit", "wanted", "reason"),
+    [
+        (judged(0.0, 0.3), "blessed", "the gain is 0.2 for each user, 95 % interval 0.1 to 0.3; the profit is 0.15"),
+        (judged(-0.1, 0.3), "unsure", "the plan adds visits, 0.2 for each user, .* but may lose money: the profit is 0.1 "),
+        (judged(-0.3, -0.1), "loss", "the plan adds visits, .* but would lose money: the profit is -0.2 "),
+        (judged(0.1, 0.3, rows=99.0), "unsure", "may lose money: too few logged rows tell what was spent"),
+        (None, "unsure", "may lose money: too few logged rows tell what was spent"),
+    ],
+)
+def test_a_plan_for_visits_is_blessed_only_if_it_surely_loses_no_money(profit: Gain | None, wanted: str, reason: str) -> None:
+    said, why = verdict(judged(0.1, 0.3), profit, objective="visits", coverage=1.0)
+    assert said == wanted
+    assert re.search(reason, why)
+
+
+def test_a_plan_is_not_blessed_by_what_it_would_do_to_a_part_of_those_whom_it_gives_an_offer() -> None:
+    good = judged(0.1, 0.3)
+    assert verdict(good, good, objective="profit", coverage=0.9)[0] == "blessed"
+    said, why = verdict(good, good, objective="profit", coverage=0.05)
+    assert said == "unsure"
+    assert "only 5% of those whom the rule gives an offer were in a randomised campaign that tried it for them, 90% are needed" in why
+    assert verdict(None, None, objective="profit", coverage=0.0) == (
+        "unknown",
+        "no randomised campaign tried what the plan's rule gives for those to whom it gives it",
+    )
+
+
 def test_logs_without_propensities_or_rows_are_refused() -> None:
     trials, _ = drawn(1, users=10)
-    with pytest.raises(ValueError, match=r"Every assignment must have a propensity in \(0, 1\]"):
-        gain(Trials(**vars(trials) | {"propensity": np.full(10, np.nan)}))
+    for propensity in (np.nan, 1.0):
+        with pytest.raises(ValueError, match=r"Every assignment must have a propensity in \(0, 1\)"):
+            gain(Trials(**vars(trials) | {"propensity": np.full(10, propensity)}))
     with pytest.raises(ValueError, match="Received none"):
         gain(Trials(*(column[:0] for column in vars(trials).values())))
 
@@ -152,21 +182,49 @@ def test_a_plan_is_judged_by_past_campaigns_at_its_own_costs_and_the_verdict_is_
     gets = np.array([0.5 * n > 1.0 for n in range(30)]).mean()  # the rule: half of the spend is more than the coupon costs
     assert found.gain.treated == pytest.approx(gets)
     assert found.gain.doubly_robust["mean"] == pytest.approx(gets * (0.5 * 6.0 - 1.0), abs=0.1)
+    assert (found.profit, found.coverage) == (found.gain, 1.0)
     assert read_evaluation("spring", get_settings()) == found
 
     publish("campaign_outcomes", logged(effect=0.0))
     assert evaluate_plan("spring", shop=front).verdict == "loss"
 
-    unrandomised = [row | {"propensity": None} for row in logged(effect=6.0)]
-    publish("campaign_outcomes", unrandomised)
-    found = evaluate_plan("spring", shop=front)
-    assert (found.verdict, found.not_randomised, found.gain) == ("unknown", 600, None)
+    for propensity in (None, 1.0, 0.999):
+        unrandomised = [row | {"propensity": propensity} for row in logged(effect=6.0)]
+        publish("campaign_outcomes", unrandomised)
+        found = evaluate_plan("spring", shop=front)
+        assert (found.verdict, found.not_randomised, found.gain) == ("unknown", 600, None)
+        assert found.reason == "no randomised campaign with known outcomes tells what the plan would do"
 
     untried = [row | {"treatment": row["treatment"].replace("coupon", "gift")} for row in logged(effect=6.0)]  # type: ignore[attr-defined]
     publish("campaign_outcomes", untried)
     found = evaluate_plan("spring", shop=front)
     assert found.not_covered == round(600 * gets)
-    assert found.verdict == "unknown"
+    assert (found.verdict, found.coverage) == ("unknown", 0.0)
+
+    publish("campaign_outcomes", logged(effect=6.0)[:360] + untried[360:])
+    found = evaluate_plan("spring", shop=front)
+    assert found.gain is not None and found.gain.doubly_robust["low"] > 0
+    assert (found.verdict, found.coverage) == ("unsure", pytest.approx(0.6))
+    assert found.reason.startswith("only 60% of those whom the rule gives an offer")
+
+
+def test_what_a_plan_for_visits_costs_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    front = house(tmp_path, monkeypatch)
+    monkeypatch.setattr(campaign_evaluation, "SAMPLES", 100)
+    request = {"objective": "visits", "fatigue_days": 0, "budget": 1000.0}
+    rows = [row | {"is_visited": row["treatment"] == "coupon"} for row in logged(effect=6.0)]
+    publish("campaign_outcomes", rows)
+    for cost, wanted, profit in ((1.0, "blessed", 0.5 * 6.0 - 1.0), (4.0, "loss", 0.5 * 6.0 - 4.0)):
+        plan(asked(offers=[{"name": "coupon", "contact_cost": cost}], **request), shop=front)
+        found = evaluate_plan("spring", shop=front)
+        assert found.gain is not None and found.profit is not None
+        assert found.gain.doubly_robust["low"] > 0.8
+        assert found.profit.doubly_robust["mean"] == pytest.approx(found.gain.treated * profit, abs=0.1)
+        assert found.verdict == wanted
+    publish("campaign_outcomes", [row | {"spend": row["spend"] if number % 5 else None} for number, row in enumerate(rows)])
+    found = evaluate_plan("spring", shop=front)  # of a fifth nobody knows what was spent, perhaps because nothing was
+    assert (found.verdict, found.profit) == ("unsure", None)
+    assert "but may lose money: too few logged rows tell what was spent" in found.reason
 
 
 def test_users_that_the_model_learned_from_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,13 +232,38 @@ def test_users_that_the_model_learned_from_are_left_out(tmp_path: Path, monkeypa
     publish("campaign_outcomes", logged(effect=6.0))
     plan(asked(fatigue_days=0), shop=front)
     told = get_settings().models_dir / "uplift" / "3" / "assets.extra"
-    told.mkdir(parents=True)
     (told / "provenance.json").write_text('{"window": "2024-01-01/2024-03-01", "seed": 7}')
     found = evaluate_plan("spring", shop=front)
     assert found.seen_by_model > 0 and found.gain is not None
     assert found.gain.users == len(USERS) - (found.seen_by_model + found.not_covered) / 20
     (told / "provenance.json").write_text('{"window": "2024-01-01/2024-02-01", "seed": 7}')
     assert evaluate_plan("spring", shop=front).seen_by_model == 0
+    (told / "provenance.json").unlink()
+    found = evaluate_plan("spring", shop=front)
+    assert (found.verdict, found.seen_by_model, found.gain) == ("unknown", 600, None)
+    assert found.reason == "all 600 rows of randomised campaigns may have taught the model, and would judge it too kindly"
+
+
+def test_of_the_houses_own_campaigns_those_are_judged_by_for_whom_the_offer_was_intended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front = house(tmp_path, monkeypatch)
+    intended = {user: ("coupon", "gift")[number % 2] for number, user in enumerate(USERS)}
+    columns: dict[str, list[object]] = {
+        "user_id": list(USERS), "segment": list(USERS), "intended_offer": list(intended.values()), "arm": list(intended.values()),
+        "propensity": [0.5] * 30, "assigned_at": [day("02-21") + timedelta(hours=9)] * 30, "planned_cost": [0.0] * 30,
+    }  # fmt: skip
+    rows = [row | {"campaign_id": f"past{n // 30}"} for n, row in enumerate(logged(effect=6.0))]
+    for row in rows:
+        row["treatment"] = row["treatment"] if row["treatment"] == "control" else intended[str(row["user_id"])]
+        row["assigned_at"] = day("02-21") + timedelta(hours=10)
+    for number in range(20):
+        write_table(get_settings().campaigns_dir / f"past{number}" / "assignments.parquet", columns, ASSIGNMENTS)
+    publish("campaign_outcomes", rows)
+    plan(asked(offers=[{"name": "coupon", "contact_cost": 1.0}], fatigue_days=0, budget=1000.0), shop=front)
+    found = evaluate_plan("spring", shop=front)
+    wants = [number for number in range(30) if 0.5 * number > 1.0]
+    assert (found.not_randomised, found.not_covered) == (0, 20 * sum(number % 2 for number in wants))
 
 
 def test_the_rule_is_asked_as_of_each_assignment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def test_chances_that_differ_by_person_are_kept_as_logged():
 
 def test_without_logged_chances_nothing_is_claimed_unless_told_to_adjust():
     frame = pd.DataFrame({"treatment": ["control", "mail"] * 4, "propensity": [0.5, np.nan] * 4})
-    with pytest.raises(NotRandomised, match=r"4 of 8 rows have none: who got what may have been decided .* say `--adjust`"):
+    with pytest.raises(NotRandomised, match=r"4 of 8 rows have none that a draw would have: who got what .* say `--adjust`"):
         chances_of(frame, ARMS, np.zeros((8, 1)), adjust=False, seed=1)
 
 
