@@ -53,9 +53,9 @@ class FraudRows:
 
 
 def rows_known(orders: pd.DataFrame, at: datetime) -> FraudRows:
-    """Of `orders` (the columns of `order_features`, `charged_back_known_at`, and `refused_at` where people refuse) those placed before `at`.
+    """Of `orders` (the columns of `order_features` and `charged_back_known_at`) those placed before `at`, as known at `at`.
 
-    All is as known at `at`. What a person refused is a fraud, but says nothing about how long banks take.
+    An order that a person refused (`refused_at`, where the column is there) is a fraud, but says nothing about how long banks take.
     """
     known = orders[orders["placed_at"] < at].sort_values(["placed_at", "order_id"], kind="stable").reset_index(drop=True)
     is_reported = (known["charged_back_known_at"] <= at).to_numpy()
