@@ -55,6 +55,14 @@ class Reason:
 
 
 @dataclass(frozen=True)
+class GroupPoints:
+    """What a group of columns adds to the typical good payer's points; below 0 where it lowers the score."""
+
+    code: str
+    points: float
+
+
+@dataclass(frozen=True)
 class Change:
     """A column that would have to be different."""
 
@@ -75,12 +83,14 @@ class WayOut:
 
 @dataclass(frozen=True)
 class CreditDecision:
-    """The decision and all that it rests on."""
+    """The decision and all that it rests on: `points` are `reference_points`, the typical good payer's, and those of all `groups`."""
 
     application_id: str
     decision: Verdict
     probability: float
     points: float
+    reference_points: float
+    groups: tuple[GroupPoints, ...]
     reasons: tuple[Reason, ...]
     ways_out: tuple[WayOut, ...]
     warnings: tuple[str, ...]
@@ -101,6 +111,8 @@ def decide(application: Application, *, shop: ShopFront | None = None, policy: C
         decision=decision,
         probability=probability,
         points=policy.points(log_odds),
+        reference_points=policy.points(float(answer["reference_log_odds"][0])),
+        groups=_groups(answer, policy),
         reasons=_reasons(answer, policy),
         ways_out=() if decision == "approve" else _ways_out(application, inputs, decision, shop, policy),
         warnings=(*warnings, *(text for text in _texts(answer["warnings"][0]) if text)),
@@ -156,6 +168,13 @@ def _reasons(answer: Prediction, policy: CreditPolicy) -> tuple[Reason, ...]:
         Reason(groups[place], sides[place], round(float(costs[place]), 1), **policy.in_words(groups[place], sides[place]))
         for place in order
     )
+
+
+def _groups(answer: Prediction, policy: CreditPolicy) -> tuple[GroupPoints, ...]:
+    """Every group of columns, the one that lowers the score most first."""
+    points = -policy.points_per_log_odds * answer["effects"][0].astype(float)
+    groups = _texts(answer["groups"][0])
+    return tuple(GroupPoints(groups[place], float(points[place])) for place in np.argsort(points, kind="stable"))
 
 
 def logged_code(reason: Reason) -> str:

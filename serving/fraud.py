@@ -13,7 +13,7 @@ import numpy as np
 from feature_repo.frames import naive_utc
 from feature_repo.order_features import AskedOrder, features_at_checkout
 from serving.decisions import Decision, decision_time, durable_log
-from serving.errors import BadRequest
+from serving.errors import BadRequest, NotServed
 from serving.fraud_asked import AskedOrders
 from serving.fraud_links import bursts_by_user
 from serving.shop_front import ShopFront, front
@@ -106,8 +106,8 @@ def decide(order: AskedOrder, *, shop: ShopFront | None = None, costs: FraudCost
     )
 
 
-def log_order(verdict: OrderVerdict, user_id: str | None, settings: Settings) -> str | None:
-    """The id of the logged decision, or None where the log was full."""
+def log_order(verdict: OrderVerdict, user_id: str | None, settings: Settings) -> str:
+    """The id of the logged decision, once it is on disk. A verdict that cannot be logged is not given: nobody would review it."""
     decision = Decision(
         user_id,
         "order",
@@ -122,7 +122,9 @@ def log_order(verdict: OrderVerdict, user_id: str | None, settings: Settings) ->
         reason=json.dumps(list(verdict.reason_codes)),
     )
     list_id = durable_log().log([decision], decision_time(settings, verdict.counted_to))
-    return list_id and f"{list_id}.1"
+    if list_id is None:
+        raise NotServed("A verdict must be on disk before it is given. The log of decisions took no row. Send the request again later.")
+    return f"{list_id}.1"
 
 
 def _is_so(code: str, numbers: Mapping[str, float]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -82,6 +82,15 @@ def fairness(traits: Mapping[str, np.ndarray], truth: np.ndarray, chances: np.nd
                 }
             )
     return found
+
+
+def unmeasured(traits: Mapping[str, np.ndarray], truth: np.ndarray, protected: Sequence[str]) -> str:
+    """Why `fairness` has no row, in a sentence, whatever the probabilities are; '' where it has one."""
+    if fairness(traits, truth, np.zeros(len(truth)), 1.0):
+        return ""
+    if known := [name for name, values in traits.items() if (values != "").any()]:
+        return f"Fairness not measured: by {', '.join(known)} no two groups have {LEAST_ROWS} applicants who paid back."
+    return f"Fairness not measured: neither applications nor declared traits tell a protected column ({', '.join(protected)})."
 
 
 def surely(gap: metrics.Interval) -> float:

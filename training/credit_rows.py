@@ -48,6 +48,19 @@ def _with_behaviour(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([rows, known.astype(float)], axis=1)
 
 
+def with_declared(rows: pd.DataFrame, protected: tuple[str, ...]) -> pd.DataFrame:
+    """`rows` with what their users had declared at application, as `x_<trait>`, of traits that are `protected` and no column of theirs.
+
+    It is there to measure fairness by, and never an input.
+    """
+    told = read_mart("trait_labels").dropna(subset=["user_id", "trait", "value"])
+    told = told.assign(trait="x_" + told["trait"].astype(str), known_at=pd.to_datetime(told["known_at"]))
+    told = told[told["trait"].isin(set(protected) - set(rows.columns))]
+    found = rows[["user_id", "applied_at"]].reset_index(names="row").merge(told, on="user_id")
+    found = found[found["known_at"].isna() | (found["known_at"] <= found["applied_at"])].drop_duplicates(["row", "trait"])
+    return rows.join(found.pivot(index="row", columns="trait", values="value"))
+
+
 def warnings_of(rows: pd.DataFrame, is_known: np.ndarray, end: datetime) -> list[str]:
     """What the outcomes leave unsure, in sentences: those of refused applicants, and those that are missing for a reason.
 

@@ -39,7 +39,7 @@ class Delays:
 
 
 def estimate_delays(delay_days: np.ndarray, seen_days: np.ndarray) -> Delays:
-    """From the reports seen, `(reports,)`: the delay of each, and the age of its order at the time of training, which no delay exceeds.
+    """From the banks' reports seen, `(reports,)`: the delay of each, and the age of its order at the time of training, a longer time.
 
     What takes longer than the oldest order's age leaves no trace: all shares are of reports within that age.
     """

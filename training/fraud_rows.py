@@ -53,13 +53,17 @@ class FraudRows:
 
 
 def rows_known(orders: pd.DataFrame, at: datetime) -> FraudRows:
-    """Of `orders` (the columns of `order_features` and `charged_back_known_at`) those placed before `at`, as known at `at`."""
+    """Of `orders` (the columns of `order_features` and `charged_back_known_at`) those placed before `at`, as known at `at`.
+
+    An order that a person refused (`refused_at`, where the column is there) is a fraud, but says nothing about how long banks take.
+    """
     known = orders[orders["placed_at"] < at].sort_values(["placed_at", "order_id"], kind="stable").reset_index(drop=True)
-    is_fraud = (known["charged_back_known_at"] <= at).to_numpy()
+    is_reported = (known["charged_back_known_at"] <= at).to_numpy()
+    is_fraud = is_reported | (known["refused_at"] <= at).to_numpy() if "refused_at" in known else is_reported
     day = timedelta(days=1)
     age = ((at - known["placed_at"]) / day).to_numpy(float)
     delay = ((known["charged_back_known_at"] - known["placed_at"]) / day).to_numpy(float)
-    delays = estimate_delays(delay[is_fraud], age[is_fraud])
+    delays = estimate_delays(delay[is_reported], age[is_reported])
     numbers = known[list(ORDER_FEATURES)].to_numpy(np.float32)
     return FraudRows(known, numbers, is_fraud, delays.maturity(age), linked(known), delays)
 
@@ -75,7 +79,6 @@ def house_rows(end: datetime) -> FraudRows:
     decided = read_mart("decision_outcomes")
     decided = decided[(decided["kind"] == "order") & (decided["arm"] == "refuse") & (decided["known_at"] <= end)]
     by_person = decided[decided["model"] == PERSON].groupby("subject")["known_at"].min()
-    at = orders["order_id"].map(by_person)
-    known_at = pd.to_datetime(pd.concat([orders["charged_back_known_at"], at], axis=1).min(axis=1))
     by_model = set(decided.loc[decided["model"] == FRAUD.name, "subject"]) - set(by_person.index)
-    return rows_known(orders.assign(charged_back_known_at=known_at)[~orders["order_id"].isin(by_model)], end)
+    refused_at = pd.to_datetime(orders["order_id"].map(by_person))
+    return rows_known(orders.assign(refused_at=refused_at)[~orders["order_id"].isin(by_model)], end)

@@ -12,9 +12,9 @@ from training import metrics
 from training.credit import fit_credit
 from training.credit_augmentation import credit_augmentation
 from training.credit_config import CreditConfig
-from training.credit_evidence import calibrated_ece, fairness, figures, reason_stability, surely, traits_of
+from training.credit_evidence import calibrated_ece, fairness, figures, reason_stability, surely, traits_of, unmeasured
 from training.credit_policy import CreditPolicy, credit_policy
-from training.credit_rows import credit_rows
+from training.credit_rows import credit_rows, with_declared
 from training.credit_served import ServedCredit
 from training.export import export_model
 from training.run_folder import Evidence, TrainingWindow, skip
@@ -43,13 +43,16 @@ def train_credit(config: CreditConfig, window: TrainingWindow, seed: int, draft:
         raise skip("risk", window, f"`credit_applications` has no column that may decide: only {sorted(rows.columns)}")
     is_asked = part_of(rows.known["user_id"].fillna(rows.known["application_id"]), seed) < ASKED
     learn, asked = (rows.known[part].reset_index(drop=True) for part in (~is_asked, is_asked))
+    traits = traits_of(with_declared(asked, policy.protected), list(policy.protected))
+    unjudged = unmeasured(traits, asked["defaulted"].to_numpy(), policy.protected)
+    warnings = [*rows.warnings, *([unjudged] if unjudged else [])]
 
     augmentation = credit_augmentation(learn, names, seed)
     credit = fit_credit(learn, names, config, seed, drawn=augmentation.drawn)
-    served = ServedCredit(credit, rows.warnings)
+    served = ServedCredit(credit, warnings)
     known = (*RISK.inputs, *served.extra_inputs)
     golden = inputs_of(learn.iloc[:3], known)
-    facts = {**provenance, "columns": names, "protected": [name for name in rows.columns if name not in names], "warnings": rows.warnings}
+    facts = {**provenance, "columns": names, "protected": [name for name in rows.columns if name not in names], "warnings": warnings}
     facts |= {"drawn_rows": augmentation.facts()["rows"]}
     export_model(
         served,
@@ -64,11 +67,14 @@ def train_credit(config: CreditConfig, window: TrainingWindow, seed: int, draft:
     inputs = {name: values[:ASKED_REASONS] for name, values in credit.columns.inputs(asked).items()}
     least = policy.least_points / policy.points_per_log_odds
     stability = reason_stability(inputs, credit.reference, credit.columns, credit.log_odds, least, seed) if len(asked) else {}
-    evidence = _evidence(draft / "saved_model", asked, policy, rows.warnings, stability, credit.curves, seed)
+    evidence = _evidence(draft / "saved_model", asked, traits, policy, warnings, stability, credit.curves, seed)
     told = augmentation.facts()
     shown = {name: list(value.values()) if isinstance(value, dict) else value for name, value in told.items()}  # mean, low, high
     return replace(
-        evidence, facts={"augmentation": told}, tables=evidence.tables | {"Drawn defaults beside the real ones that taught": [shown]}
+        evidence,
+        facts={"augmentation": told},
+        unjudged=unjudged,
+        tables=evidence.tables | {"Drawn defaults beside the real ones that taught": [shown]},
     )
 
 
@@ -85,6 +91,7 @@ def inputs_of(frame: pd.DataFrame, tensors: tuple[Tensor, ...]) -> dict[str, np.
 def _evidence(
     saved_model: Path,
     asked: pd.DataFrame,
+    traits: dict[str, np.ndarray],
     policy: CreditPolicy,
     warnings: list[str],
     stability: dict[str, float],
@@ -101,7 +108,6 @@ def _evidence(
     def area(scores: np.ndarray) -> metrics.Statistic:
         return lambda rows: metrics.auc(truth[rows] > 0, scores[rows])
 
-    traits = traits_of(asked, [name for name in policy.protected if name in asked])
     groups = fairness(traits, truth, chances["risk"], policy.approve_below)
     unfair = {}
     for kind in ("approved_gap", "calibration_gap"):

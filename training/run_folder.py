@@ -105,6 +105,7 @@ class Evidence:
     champion_path: Path | None = None  # the served model's SavedModel
     coverage: tuple[float | None, float | None] = (None, None)  # of the lists, the trained model's and the served one's
     unfair: dict[str, tuple[str, float]] = field(default_factory=dict)  # see `gate.Measured`
+    unjudged: str = ""  # what the gate could not look at, in a sentence that its verdict ends with
     facts: dict[str, object] = field(default_factory=dict)  # what metrics.json says beside the figures
 
 
@@ -198,6 +199,7 @@ def conclude(
     )
     promoted = verdict.promoted and options.promote
     reason = verdict.reason if promoted or not verdict.promoted else f"{verdict.reason} The run was asked not to promote."
+    reason = f"{reason} {evidence.unjudged}".rstrip()
     figures = asdict(verdict) | {"promoted": promoted, "reason": reason}
     (draft / "verdict.json").write_text(json.dumps(_finite(figures), indent=1, default=str))
     (draft / "metrics.json").write_text(json.dumps(_finite({**evidence.metrics, **evidence.facts}), indent=1))

@@ -209,6 +209,7 @@ def _verdict(judged: dict[str, Any], rows: dict[str, int], tables: dict[str, pd.
     why = [f"{name}: {'; '.join(reasons)}" for name, reasons in refused.items()] or [
         f"{', '.join(judged)}: no copies, and no nearer to the customers learned from than to a fifth that was kept out"
     ]
+    left_out = [(name, column) for name, found in judged.items() for column in found["unwritten"]]
     return {
         "uses": {
             "sharing": {"allowed": not refused, "reasons": why},
@@ -218,6 +219,7 @@ def _verdict(judged: dict[str, Any], rows: dict[str, int], tables: dict[str, pd.
         "rows_of_the_shop": {name: len(table) for name, table in tables.items()},
         "limits": [
             "exposures and applications fall to customers by lot: what they have to do with somebody's events is lost",
+            *(f"{name}: nothing is written in {column}: its values point at single rows" for name, column in left_out),
             "no words: titles are made, descriptions and reviews are empty; prices move by some 5 %",
             "events follow a chain of order one: a habit that takes longer than one step is lost",
             "categories, campaigns and their days are the shop's own",

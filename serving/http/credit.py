@@ -49,6 +49,13 @@ class CreditReason(BaseModel):
     zh: str = Field(examples=["其他负债：高于典型的按时还款者"])
 
 
+class GroupPointsAnswer(BaseModel):
+    """What a group of columns adds to the typical good payer's points."""
+
+    code: str = Field(description="a column, or the stem of a series of columns", examples=["x_income"])
+    points: float = Field(description="below 0 where it lowers the score")
+
+
 class ColumnChange(BaseModel):
     """A column that would have to be different."""
 
@@ -73,6 +80,10 @@ class CreditAnswer(BaseModel):
     decision: Verdict = Field(description="by the thresholds of the shop's credit policy; `review` waits for a person")
     probability: Share = Field(description="calibrated probability that the credit is not paid back")
     points: float = Field(description="the score: see `[score]` of the credit policy")
+    reference_points: float = Field(description="the score of the typical good payer with whom the applicant is compared")
+    groups: list[GroupPointsAnswer] = Field(
+        description="all that the model reads, from lowering to raising: with `reference_points` `points`"
+    )
     reasons: list[CreditReason] = Field(description="what lowered the score most, the strongest first")
     ways_out: list[CreditWayOut] = Field(description="the smallest changes that would better the decision; empty where none would")
     warnings: list[str]
@@ -91,7 +102,7 @@ class CreditAnswer(BaseModel):
 def post_credit(body: CreditBody, once: OnceOnly) -> Response:
     """Decides on one application: approve, review or refuse, with points, reasons and what would change it. Every decision is logged.
 
-    The model reads `amount` and `columns` alone, and none that the policy protects. With an `Idempotency-Key` a request sent again gets the
-    same answer and is decided once.
+    The model reads `amount`, `columns`, and of those customers alone who agreed to it (`consent_credit`) what they did in the shop; nothing
+    that the policy protects. With an `Idempotency-Key` a request sent again gets the same answer and is decided once.
     """
     return once.answer(lambda: CreditAnswer.model_validate(asdict(decide(Application(**body.model_dump())))))

@@ -75,7 +75,7 @@ class OrderAnswer(BaseModel):
     stale: list[str] = Field(description="`records`: loaded more than a day before the order; `account_age`: nobody knows it")
     model_version: int
     label: str | None = Field(description="of that version, `stable` or `canary`; null where the model has no release")
-    decision_id: str | None = Field(description="in the log of decisions; null where the log was full")
+    decision_id: str = Field(description="in the log of decisions")
     is_simulated: bool = Field(description="the loaded shop is the simulated one: its frauds are made up")
 
 
@@ -87,7 +87,7 @@ class OrderAnswer(BaseModel):
     responses=told_in_schema("bad-request", "key-reused", "still-answering", "not-served"),
 )
 def post_order(body: OrderBody, once: OnceOnly, words: Language) -> Response:
-    """Decides about an order while it is placed: the verdict that costs least at its probability of fraud.
+    """Decides about an order while it is placed: the verdict that costs least at its probability of fraud. Every verdict is logged.
 
     The order counts for those after it, so ask about each once, with an `Idempotency-Key` where the request may be sent again. Reasons
     are worded in the language of `Accept-Language` (en, zh). A verdict `review` waits in `GET /v1/reviews` for a person.

@@ -129,6 +129,7 @@ def _credit(inputs: dict[str, Any], *, is_explained: bool) -> Answer:
     answer = Answer(default_probability=1 / (1 + np.exp(-log_odds)), log_odds=log_odds)
     if is_explained:
         answer |= {
+            "reference_log_odds": np.full(len(effects), -3.0),
             "groups": np.array([[b"amount", b"x_debt", b"x_job"]], object),
             "effects": effects,
             "directions": np.array([[b"high", b"unknown" if np.isnan(inputs["x_debt"][0]) else b"high", b"other"]], object),

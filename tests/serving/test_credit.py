@@ -85,6 +85,21 @@ def test_reasons_are_told_in_both_languages_the_dearest_first_and_none_that_cost
     assert cheap.reasons == () and cheap.ways_out == ()
 
 
+def test_the_good_payers_points_and_those_of_all_groups_are_the_applicants(front: FakeFront, log: DecisionLog) -> None:
+    found = decide(asked(x_debt=750.0, x_job="none"), shop=front, policy=POLICY)
+    per = 20 / math.log(2)
+    assert found.reference_points == pytest.approx(600 - per * (math.log(20) - 3))
+    assert [(group.code, group.points) for group in found.groups] == [
+        ("x_job", pytest.approx(-2 * per)),
+        ("x_debt", pytest.approx(-1.5 * per)),
+        ("amount", pytest.approx(-per)),
+    ]
+    better = decide(asked(amount=-500.0), shop=front, policy=POLICY)  # a group may raise the score, and is no reason then
+    assert better.reasons == () and better.groups[-1].points == pytest.approx(per / 2)
+    for one in (found, better):
+        assert one.reference_points + sum(group.points for group in one.groups) == pytest.approx(one.points)
+
+
 def test_a_way_out_changes_the_fewest_of_what_may_change_and_really_changes_the_decision(front: FakeFront, log: DecisionLog) -> None:
     found = decide(asked(x_debt=500.0), shop=front, policy=POLICY)
     assert [[change.column for change in way.changes] for way in found.ways_out] == [["amount"], ["x_debt"]]
@@ -219,6 +234,7 @@ def test_the_api_answers_with_the_decision_and_once_for_a_key(client: TestClient
     answers = [client.post("/v1/risk/credit", json=BODY, headers={"Idempotency-Key": "k1"}) for _ in range(3)]
     told = answers[0].json()
     assert answers[0].status_code == 200 and told["decision"] == "review" and told["reasons"][0]["zh"]
+    assert told["reference_points"] + sum(group["points"] for group in told["groups"]) == pytest.approx(told["points"])
     assert told["as_of"] == "2024-03-01T00:00:00Z" and told["ways_out"][0]["changes"][0]["column"] == "amount"
     assert {answer.content for answer in answers} == {answers[0].content}
     assert answers[1].headers["idempotent-replayed"] == "true"

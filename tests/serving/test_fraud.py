@@ -161,6 +161,21 @@ def test_the_api_answers_in_words_and_logs_the_decision(shop: OrderFront, log: D
     assert (row["user_id"], row["features_at"], row["model"], row["model_version"]) == ("ann", AS_OF, "fraud", "3")
 
 
+def test_a_verdict_that_cannot_be_logged_is_not_given(shop: OrderFront, house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(monkeypatch, shop)
+    full = DecisionLog(house / "full", is_wall_clock=False, is_durable=True, queue_rows=0)
+    monkeypatch.setattr("serving.fraud.durable_log", lambda: full)
+    client, key = caller("risk"), {"Idempotency-Key": "k1"}
+    refused = client.post("/v1/risk/orders", json=BODY, headers=key)
+    assert (refused.status_code, refused.json()["type"]) == (503, "/docs#not-served")
+    assert refused.json()["detail"].startswith("A verdict must be on disk before it is given. The log of decisions took no row.")
+    kept = DecisionLog(get_settings().landing_dir / "decisions", is_wall_clock=False, is_durable=True)
+    monkeypatch.setattr("serving.fraud.durable_log", lambda: kept)
+    again = client.post("/v1/risk/orders", json=BODY, headers=key).json()  # the refusal was no answer to keep
+    assert [row["arm"] for row in kept.find(again["decision_id"])] == [again["verdict"]] == ["review"]
+    assert again["asked_since"] == 0
+
+
 def test_the_same_key_decides_once(shop: OrderFront, log: DecisionLog, monkeypatch: pytest.MonkeyPatch) -> None:
     put(monkeypatch, shop)
     client, key = caller("risk"), {"Idempotency-Key": "k1"}

@@ -1,7 +1,7 @@
 """The credit network: what it learns, what its groups never see, its served form, and its run. TensorFlow: slow."""
 
 import json
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
@@ -9,11 +9,12 @@ import pytest
 
 from serving.model_server.operations import check, read_allowed
 from settings import get_settings
-from tests.training.credit_shop import applications, as_mart
+from tests.training.credit_shop import START, applications, as_mart
 from tests.training.fake_features import FakeFeatures, events_of, no_labels
 from tests.training.test_served_models import declared, signature_of
 from training.credit_config import CreditConfig
 from training.credit_explain import directions
+from training.run_folder import TrainingWindow
 from training.signatures import CREDIT_BEHAVIOUR, EXPLAIN, RISK, SCORE
 
 pytestmark = pytest.mark.slow
@@ -170,8 +171,9 @@ def test_one_outcome_alone_teaches_nothing():
 def shop(house, monkeypatch):
     from training import credit_rows, frames
 
-    def install(mart: pd.DataFrame) -> None:
-        fake = FakeFeatures(events_of(3, 4, days=0), {**no_labels(), "credit_outcomes": mart})
+    def install(mart: pd.DataFrame, traits: pd.DataFrame | None = None) -> None:
+        marts = {**no_labels(), "credit_outcomes": mart} | ({} if traits is None else {"trait_labels": traits})
+        fake = FakeFeatures(events_of(3, 4, days=0), marts)
         for name in ("training_frame", "rows_as_of", "read_mart"):
             monkeypatch.setattr(frames, name, getattr(fake, name))
         for name in ("training_frame", "read_mart"):
@@ -209,8 +211,36 @@ def test_a_house_with_applications_alone_gets_a_judged_model_that_reads_nothing_
     assert "accepted applicants alone" in facts["warnings"][0]
     assert run.promoted and verdict["figures"]["metric"] == "auc"
     report = (run.path / "report.html").read_text()
+    assert "Fairness not measured" not in verdict["reason"] + str(facts["warnings"])
     assert "Fairness, by groups of at least 30" in report and "sex" in report and "reject inference" in report
     assert "Drawn defaults beside the real ones" in report and "it helps" in report and "0.0200, 0.0100, 0.0300" in report
+
+
+def test_fairness_is_measured_by_what_users_had_declared_at_application_and_not_read(shop):
+    from training.credit_rows import credit_rows, with_declared
+
+    rows = applications(100).drop(columns="x_sex")
+    day = timedelta(days=1)
+    told = [("u00000", "gender", "f", START - day), ("u00001", "gender", "m", START + day), ("u00002", "gender", "m", None)]
+    told += [("u00003", "colour", "red", None), ("u00003", "job", "none", None)]
+    shop(as_mart(rows), pd.DataFrame(told, columns=["user_id", "trait", "value", "known_at"]))
+    known = credit_rows(TrainingWindow(*WINDOW).end_at)
+    assert "x_gender" not in known.columns and "x_gender" not in known.known
+    found = with_declared(known.known, ("x_gender", "x_job"))
+    assert found["x_gender"].fillna("").tolist()[:4] == ["f", "", "m", ""]
+    assert set(found) == {*known.known, "x_gender"} and found["x_job"].equals(known.known["x_job"])  # its own column stands
+
+
+def test_a_run_that_can_measure_no_fairness_says_so_wherever_its_verdict_is_read(shop):
+    from training.runs import train_encoder, train_model
+
+    shop(as_mart(applications(300).drop(columns="x_sex")))
+    encoder = train_encoder(WINDOW, {"seed": 1})
+    run = train_model("risk", encoder.path, WINDOW, {"seed": 1, "epochs": 2})
+    said = "Fairness not measured: neither applications nor declared traits tell a protected column (x_sex, "
+    assert said in json.loads((run.path / "verdict.json").read_text())["reason"]
+    assert said in (run.path / "report.html").read_text()
+    assert said in json.loads((run.path / "saved_model/assets.extra/provenance.json").read_text())["warnings"][-1]
 
 
 def test_a_shop_without_enough_outcomes_is_skipped_by_name_with_the_reason(shop, house):
@@ -225,7 +255,6 @@ def test_a_shop_without_enough_outcomes_is_skipped_by_name_with_the_reason(shop,
 
 def test_applications_whose_outcome_was_not_known_yet_teach_nothing(shop):
     from training.credit_rows import credit_rows
-    from training.run_folder import TrainingWindow
 
     shop(as_mart(applications(100)))
     assert len(credit_rows(TrainingWindow(*WINDOW).end_at)) == 100

@@ -85,6 +85,31 @@ def test_what_a_person_refused_is_a_fraud_and_what_the_model_refused_is_unknown(
     assert [is_fraud[honest[place]] for place in (0, 2, 3, 4)] == [True, False, True, False]
 
 
+def test_how_long_banks_take_does_not_depend_on_what_people_refuse(monkeypatch, orders: pd.DataFrame) -> None:
+    """Every other young order is refused within hours; the orders of the last ten days stay unripe, as no bank is that fast."""
+    young = orders[orders["user_id"].str.startswith("h") & (orders["placed_at"] >= END - timedelta(days=40))].iloc[::2]
+    told = [(at + timedelta(hours=5), name, "person", "refuse") for name, at in zip(young["order_id"], young["placed_at"], strict=True)]
+    install(monkeypatch, orders, told)
+    rows, plain = house_rows(END), rows_known(orders, END)
+    assert rows.is_fraud.sum() == plain.is_fraud.sum() + len(young)
+    assert rows.delays.days.tolist() == plain.delays.days.tolist() and min(rows.delays.days) >= 14
+    assert rows.maturity.tolist() == plain.maturity.tolist()
+    is_young = (rows.orders["placed_at"] > END - timedelta(days=10)).to_numpy()
+    assert set(rows.weight[is_young & ~rows.is_fraud]) == {0.0} and set(rows.weight[is_young & rows.is_fraud]) == {1.0}
+
+
+def test_refusals_alone_teach_nothing_since_nobody_knows_when_an_order_is_safe(monkeypatch, orders: pd.DataFrame, tmp_path: Path) -> None:
+    from training.fraud_config import FraudConfig
+    from training.run_folder import TrainingSkipped, TrainingWindow
+    from training.run_fraud import train_fraud
+
+    unreported = orders.assign(charged_back_known_at=pd.NaT)
+    install(monkeypatch, unreported, [(END, name, "person", "refuse") for name in orders["order_id"].head(20)])
+    assert house_rows(END).is_fraud.sum() == 20
+    with pytest.raises(TrainingSkipped, match="`chargebacks` has no report that was known by then"):
+        train_fraud(FraudConfig(), TrainingWindow(*WINDOW), 3, tmp_path, {})
+
+
 @pytest.fixture(scope="module")
 def run(orders: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory):
     from training.runs import train_model

@@ -128,6 +128,21 @@ def test_one_copied_row_is_refused_unless_five_people_share_it():
     assert (judged.privacy["copies"], judged.privacy["all_copies"]) == (0, 1)
 
 
+def with_addresses(table: pd.DataFrame, house: str) -> pd.DataFrame:
+    return table.assign(email=[f"{number}@{house}.example" for number in range(len(table))])
+
+
+def test_a_column_of_nothing_but_rare_values_is_named_and_hides_no_leak():
+    learned, unseen = with_addresses(people(900, 5), "learned"), with_addresses(people(900, 6), "unseen")
+    judged = verdict.judge_table(people(900, 4).assign(email=None), learned, unseen, 7)
+    assert judged.sharing.allowed and judged.to_dict()["unwritten"] == ["email"]
+    assert judged.sharing.reasons[-1] == "nothing is written in email: no value stands in 5 rows"
+    copied = verdict.judge_table(learned.assign(email=None), learned, unseen, 7)
+    assert copied.privacy["copies"] == 900 and copied.privacy["membership_auc"]["mean"] > 0.9
+    drawn = synthesis.synthesis_of(FakeGan(pd.concat([learned, unseen]).assign(email=None)), learned, 3, judged=False).draw(200, 3)
+    assert not synthesis.copies(drawn.table, synthesis.rare_rows(learned.assign(email=None))).any()
+
+
 def test_augmentation_is_refused_unless_the_whole_interval_is_positive():
     def step(low: float) -> dict[str, dict[str, float]]:
         return {"average_precision_lift": {"mean": 0.01, "low": low, "high": 0.02}}

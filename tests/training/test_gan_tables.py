@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.gan.columns import CategoryColumn, NumberColumn, column_of
+from training.gan.columns import CategoryColumn, NumberColumn, as_written, column_of, unwritten
 from training.gan.constraints import BrokenConstraint, Ordering, Total, dependencies
 from training.gan.features import TableFeatures
 from training.gan.sampler import StateSampler
@@ -65,6 +65,19 @@ def test_a_value_of_fewer_than_five_rows_is_never_written():
     assert isinstance(column, CategoryColumn)
     codes, places = column.encode(values, np.random.default_rng(0))
     assert set(column.decode(codes, places, np.random.default_rng(0))) == {"a", "b", None}
+
+
+@pytest.mark.parametrize("known", [300, 280])
+def test_where_every_value_is_rare_none_is_written_and_the_column_is_named(known: int):
+    addresses = pd.Series([f"person{number}@example.org" for number in range(known)] + [None] * (300 - known), name="email")
+    column = column_of(addresses, 1)
+    assert column.codes == 1
+    codes, places = column.encode(addresses, np.random.default_rng(0))
+    assert column.decode(codes, places, np.random.default_rng(0)).isna().all()
+    table = pd.DataFrame({"email": addresses, "town": ["a", "b", "c"] * 100, "paid": np.arange(300) / 7, "none": None})
+    assert unwritten(table) == ["email"]
+    hidden = as_written(table)
+    assert hidden["email"].isna().all() and hidden.drop(columns="email").equals(table.drop(columns="email"))
 
 
 def test_many_values_share_a_state_and_are_drawn_as_often_as_they_are():

@@ -105,7 +105,8 @@ class NumberColumn:
 class CategoryColumn:
     """A column of values. `values` have a state each; `others` share one and are drawn by `other_shares`, all known of enough rows.
 
-    A missing value is a value. Rarer values than `FEWEST_ROWS` are learned as one of the others, and never written.
+    A missing value is a value. Rarer values than `FEWEST_ROWS` are learned as one of the others, and never written; where all are rarer, a
+    missing value is all that is.
     """
 
     name: str
@@ -137,14 +138,28 @@ class CategoryColumn:
 def column_of(values: pd.Series, seed: int) -> Column:
     """How the column `values` is learned: as a number, unless it holds text, yes and no, or few whole numbers."""
     name = str(values.name)
+    return (
+        _number_column(name, values, values.dropna().to_numpy(np.float64), seed) if _is_number(values) else _category_column(name, values)
+    )
+
+
+def unwritten(table: pd.DataFrame) -> list[str]:
+    """Categories of which no value stands in `FEWEST_ROWS` rows, as e-mail addresses do not: nothing of them is written."""
+    known = {str(name): table[name].dropna() for name in table.columns if not _is_number(table[name])}
+    return [name for name, values in known.items() if len(values) and values.astype(object).value_counts().max() < FEWEST_ROWS]
+
+
+def as_written(table: pd.DataFrame) -> pd.DataFrame:
+    """`table` without the values of its `unwritten` columns: what rows that were drawn from it can be held against."""
+    return table.assign(**dict.fromkeys(unwritten(table)))
+
+
+def _is_number(values: pd.Series) -> bool:
+    if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+        return False
     known = values.dropna()
-    is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-    if is_number and len(known):
-        numbers = known.to_numpy(np.float64)
-        is_few = known.nunique() <= FEW_NUMBERS and (numbers % 1 == 0).all()
-        if not is_few and known.nunique() > 1:
-            return _number_column(name, values, numbers, seed)
-    return _category_column(name, values)
+    is_few = known.nunique() <= FEW_NUMBERS and (known.to_numpy(np.float64) % 1 == 0).all()
+    return not is_few and known.nunique() > 1
 
 
 def _number_column(name: str, values: pd.Series, numbers: np.ndarray, seed: int) -> NumberColumn:
@@ -191,10 +206,10 @@ def _category_column(name: str, values: pd.Series) -> CategoryColumn:
     counts = pd.Series(_plain(values), dtype=object).value_counts(dropna=False, sort=True)
     by_count_then_name = np.lexsort((np.array([str(value) for value in counts.index]), -counts.to_numpy()))
     counts = counts.iloc[by_count_then_name]
-    common = counts[counts >= FEWEST_ROWS] if (counts >= FEWEST_ROWS).any() else counts
+    common = counts[counts >= FEWEST_ROWS]
     own, others = common.index[:MOST_VALUES], common.index[MOST_VALUES:]
     shares = common.iloc[MOST_VALUES:].to_numpy(np.float64)
-    whole = [None if _is_missing(value) else value for value in own]
+    whole = [None if _is_missing(value) else value for value in own] or [None]
     return CategoryColumn(name, tuple(whole), tuple(others), shares / shares.sum() if len(shares) else shares, str(values.dtype))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from training.gan.columns import FEWEST_ROWS
+from training.gan.columns import FEWEST_ROWS, as_written
 from training.gan.features import TableFeatures, boosted
 from training.gan.fit import TrainedGan
 
@@ -124,6 +124,7 @@ def synthesis_of(
     gan: TrainedGan, real: pd.DataFrame, seed: int, target: str | None = None, *, judged: bool = True, headed: bool = True
 ) -> Synthesis:
     """What stands behind `gan`, fitted on the `real` rows that it learned from."""
+    real = as_written(real)
     copied = rare_rows(real)
     judge = fit_judge(real, gan.sample_table(len(real), seed + 1), seed) if judged else None
     return Synthesis(gan, copied, judge, fit_head(real, target, seed) if target and headed else None)

@@ -1,17 +1,18 @@
 """What a synthetic table may be used for, and why: written beside every table that is made.
 
 Two uses, each allowed or refused by a rule of its own. *Sharing* is refused where `privacy.leaks` finds anything. *Augmentation* is refused
-where the lift of the rare class on held-out rows is not positive with its whole interval.
+where the lift of the rare class on held-out rows is not positive with its whole interval. Columns of which nothing is written are named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from training.gan.columns import FEWEST_ROWS, as_written, unwritten
 from training.gan.fidelity import fidelity
 from training.gan.privacy import leaks, privacy
 from training.gan.utility import utility
@@ -28,7 +29,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The figures of one synthetic table, and its uses."""
+    """The figures of one synthetic table, and its uses. `unwritten` columns have values that too few rows share: they are left out."""
 
     fidelity: dict[str, Any]
     utility: dict[str, Interval]
@@ -36,10 +37,12 @@ class Verdict:
     lift: dict[str, Interval]
     sharing: Use
     augmentation: Use
+    unwritten: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         uses = {name: {"allowed": use.allowed, "reasons": list(use.reasons)} for name, use in self.uses.items()}
-        return {"uses": uses, "fidelity": self.fidelity, "utility": self.utility, "privacy": self.privacy, "lift": self.lift}
+        figures = {"fidelity": self.fidelity, "utility": self.utility, "privacy": self.privacy, "lift": self.lift}
+        return {"uses": uses, **figures, "unwritten": list(self.unwritten)}
 
     @property
     def uses(self) -> dict[str, Use]:
@@ -61,15 +64,18 @@ def judge_table(
     With a `target`, and the `choice` of boosting tuned for it, what is learned from `made` is tested on `unseen`. `lift` is that of
     `augment.lift`; without it nothing speaks for augmentation, and it is refused.
     """
-    kept = privacy(learned, unseen, made, seed)
+    left_out = unwritten(learned)
+    kept = privacy(as_written(learned), unseen.assign(**dict.fromkeys(left_out)), made, seed)
     useful = utility(made, unseen, target, dict(choice), seed) if target and choice is not None else {}
-    return Verdict(fidelity(unseen, made), useful, kept, dict(lift or {}), sharing(kept), augmentation(lift or {}))
+    uses = sharing(kept, left_out), augmentation(lift or {})
+    return Verdict(fidelity(unseen, made), useful, kept, dict(lift or {}), *uses, tuple(left_out))
 
 
-def sharing(found: dict[str, Any]) -> Use:
-    """Whether a table with these figures of `privacy.privacy` may leave the house."""
+def sharing(found: dict[str, Any], left_out: Sequence[str] = ()) -> Use:
+    """Whether a table with these figures of `privacy.privacy` may leave the house; nothing is written of the columns `left_out`."""
     why = leaks(found)
-    return Use(not why, tuple(why) or ("no copy, and no nearer to the rows it learned from than to rows it never saw",))
+    told = [f"nothing is written in {', '.join(left_out)}: no value stands in {FEWEST_ROWS} rows"] if left_out else []
+    return Use(not why, (*(why or ["no copy, and no nearer to the rows it learned from than to rows it never saw"]), *told))
 
 
 def augmentation(lift: Mapping[str, Interval]) -> Use:
