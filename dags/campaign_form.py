@@ -32,7 +32,7 @@ def form() -> dict[str, Param]:
         ),
         "channel_budgets": Param({}, type="object", description='e.g. {"ad": 300}'),
         "offers_per_user": Param(1, type="integer", minimum=1, maximum=3, description="above 1, combinations count as offers"),
-        "fatigue_days": Param(0, type="integer", minimum=0, description="leave out whoever was contacted in so many days before"),
+        "fatigue_days": Param(7, type="integer", minimum=0, description="leave out whoever was contacted in so many days before"),
         "quotas": Param([], type="array", items={"type": "object"}, description='e.g. [{"segment": "loyal", "most_share": 0.5}]'),
         "audience": Param({}, type="object", description='e.g. {"segment": ["loyal"], "spend_90d": {"min": 10}}; empty is everybody'),
         "holdout": Param(0.1, type="number", minimum=0, exclusiveMaximum=1, description="share of users who get nothing, to measure by"),

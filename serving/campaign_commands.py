@@ -70,6 +70,8 @@ def approve(
         name, settings, who=who or _user(), role=role, why=why, override=override, assigned_at=decision_time(settings, front().clock())
     )
     typer.echo(f"{name} is {done.state} since {done.last['at']} by {done.last['who']}")
+    for reason, count in done.last.get("left_out", {}).items():
+        typer.echo(f"{count} users of the plan are left out by now: {reason}")
 
 
 @campaign.command()

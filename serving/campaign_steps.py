@@ -63,5 +63,5 @@ def act(name: str, approved: bool | None, *, who: str, role: str = "", reason: s
     else:
         at = decision_time(settings, front().clock())
         done = approve(name, settings, who=who, role=role, why=reason, override="" if is_blessed else reason, assigned_at=at)
-    print(f"{name} is {done.state} since {done.last['at']} by {done.last['who']}")
+    print(f"{name} is {done.state} since {done.last['at']} by {done.last['who']}; left out by now: {done.last.get('left_out') or 'nobody'}")
     return done.state

@@ -4,7 +4,7 @@ alike."""
 import csv
 import hashlib
 import hmac
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,14 @@ from serving import campaign_approval
 from serving.campaign_approval import approve, mark_sent, reject
 from serving.campaign_evaluate import Evaluation
 from serving.campaign_exports import campaign_key
-from serving.campaign_files import ASSIGNMENTS, assignments_file, folder, plan_file, read_table
+from serving.campaign_files import ASSIGNMENTS, assignments_file, folder, plan_file, read_table, write_table
 from serving.campaign_plan import plan
 from serving.campaign_state import CampaignRefused, UnknownCampaign, read_status
 from serving.campaign_steps import act, act_on_answer
 from serving.decisions_store import stored
 from settings import get_settings
-from tests.serving.campaign_house import CampaignFront, asked, house
-from tests.serving.web_client import caller, form_token, put, visitor
+from tests.serving.campaign_house import AS_OF, USERS, CampaignFront, asked, house
+from tests.serving.web_client import caller, consent, form_token, publish, put, visitor
 
 AT = datetime(2024, 3, 1, 9, 30)  # noqa: DTZ001
 OFFERS = [{"name": "coupon", "channel": "coupon"}, {"name": "mail", "channel": "ad"}]
@@ -54,6 +54,10 @@ def approved(name: str = "spring", **more: Any) -> Any:
 def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
     settings = get_settings()
     return read_table(plan_file(settings, "spring")).to_pandas(), read_table(assignments_file(settings, "spring")).to_pandas()
+
+
+def tables_of_plan() -> pd.DataFrame:
+    return read_table(plan_file(get_settings(), "spring")).to_pandas()
 
 
 def decisions() -> list[dict[str, Any]]:
@@ -105,6 +109,53 @@ def test_approving_twice_or_after_a_kill_changes_nothing(planned: str, monkeypat
     assert again == first
     assert tables()[1].equals(before[0])
     assert decisions() == before[1]
+
+
+def test_who_does_not_agree_any_more_or_was_contacted_since_the_plan_is_neither_assigned_nor_on_a_list(
+    planned: str, front: CampaignFront, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = tables_of_plan()
+    treated = rows.loc[rows["offer"] == "coupon", "user_id"].tolist()
+    held = rows.loc[rows["holdout"] & rows["intended_offer"].notna(), "user_id"].tolist()
+    refused, contacted = {treated[0], held[0]}, {treated[1]}
+    publish("user_consents", [consent(user) for user in USERS] + [consent(user, "02-28", marketing=False) for user in refused])
+    other = {name: [rows.iloc[0][name]] for name in ("segment", "intended_offer")}
+    own = {"user_id": [treated[1]], "arm": ["mail"], "propensity": [1.0], "assigned_at": [AT], "planned_cost": [0.0]}
+    write_table(assignments_file(get_settings(), "autumn"), other | own, ASSIGNMENTS)  # another campaign, approved meanwhile
+    judged(monkeypatch, "blessed")
+    with monkeypatch.context() as patch:
+        patch.setattr(campaign_approval, "move", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            approved()
+    done = approved()  # a killed approval counts the same
+    assert done.last["left_out"] == {"no marketing consent": 2, "contacted lately": 1}
+    _, assigned = tables()
+    wanted = set(rows.loc[rows["intended_offer"].notna(), "user_id"])
+    assert set(assigned["user_id"]) == wanted - refused - contacted
+    assert {row["user_id"] for row in decisions()} == set(assigned["user_id"])
+    assert not any(user in (folder(get_settings(), planned) / "exports" / "coupon-coupon.csv").read_text() for user in refused | contacted)
+    shown = visitor("marketing").get("/campaigns/spring").text
+    assert "Left out at approval: no consent to marketing, 2." in shown
+
+
+def test_a_plan_older_than_thirty_days_of_data_is_made_anew(planned: str, front: CampaignFront, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged(monkeypatch, "blessed")
+    monkeypatch.setattr(front, "clock", lambda: AS_OF + timedelta(days=31))
+    with pytest.raises(
+        CampaignRefused, match=r"at most 30 days old .* of spring is of 2024-03-01, and records are loaded up to 2024-04-01"
+    ):
+        approved()
+    assert not assignments_file(get_settings(), planned).exists()
+    monkeypatch.setattr(front, "clock", lambda: AS_OF + timedelta(days=30))
+    assert approved(assigned_at=datetime(2026, 1, 1)).state == "approved"  # noqa: DTZ001  # the clock of the data counts, not the wall's
+
+
+def test_nobody_left_is_nothing_to_approve(planned: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged(monkeypatch, "blessed")
+    publish("user_consents", [consent("u00")])  # who gains nothing
+    with pytest.raises(CampaignRefused, match="Of spring nobody is left who agrees and gets an offer"):
+        approved()
+    assert decisions() == []
 
 
 @pytest.mark.parametrize("verdict", ["unsure", "loss", "unknown"])
