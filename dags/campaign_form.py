@@ -8,7 +8,7 @@ from airflow.sdk import Param
 
 from dags.choices import day, window
 
-#: How long a person has to answer before the verdict decides.
+#: How long a person has to answer in the run; afterwards the plan waits on the page.
 ANSWER_TIME = timedelta(hours=1)
 #: What a person says beside the choice.
 REASONS = {
@@ -38,5 +38,5 @@ def form() -> dict[str, Param]:
         "holdout": Param(0.1, type="number", minimum=0, exclusiveMaximum=1, description="share of users who get nothing, to measure by"),
         "starts_on": day("first day of the campaign"),
         "ends_on": day("its last day"),
-        "ask": Param(True, type="boolean", description="wait an hour for a person to approve; off: the verdict decides"),
+        "ask": Param(True, type="boolean", description="wait an hour for a person to approve; off: the plan waits on the page"),
     }

@@ -13,13 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving import campaign_approval
+from serving.campaign_answer import APPROVE, WAIT
 from serving.campaign_approval import approve, mark_sent, reject
 from serving.campaign_evaluate import Evaluation
 from serving.campaign_exports import campaign_key
 from serving.campaign_files import ASSIGNMENTS, assignments_file, folder, plan_file, read_table, write_table
 from serving.campaign_plan import plan
 from serving.campaign_state import CampaignRefused, UnknownCampaign, read_status
-from serving.campaign_steps import act, act_on_answer
+from serving.campaign_steps import act_on_answer
 from serving.decisions_store import stored
 from settings import get_settings
 from tests.serving.campaign_house import AS_OF, USERS, CampaignFront, asked, house
@@ -221,12 +222,24 @@ def test_lists_hold_whom_to_send_to_and_advertisers_get_hashes_that_only_the_hou
     assert (get_settings().home / "secrets" / "audience_secret").stat().st_mode & 0o077 == 0
 
 
-def test_without_a_person_the_verdict_decides(planned: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    judged(monkeypatch, "unsure")
-    assert act("spring", None, who="nobody") == "planned"
-    assert act("spring", None, who="nobody") == "planned"
+@pytest.mark.parametrize("verdict", ["blessed", "unsure"])
+def test_without_a_persons_answer_nothing_is_approved_whatever_the_verdict(
+    planned: str, monkeypatch: pytest.MonkeyPatch, verdict: str
+) -> None:
+    judged(monkeypatch, verdict)
+    silence = {"chosen_options": [WAIT], "responded_by_user": None, "params_input": {"reason": "", "role": ""}, "timedout": True}
+    for answer in (None, silence):  # a run that follows `deploy`, and one whose hour is over
+        assert act_on_answer(planned, answer) == "planned"
+    assert not assignments_file(get_settings(), planned).exists()
+    assert not (folder(get_settings(), planned) / "exports").exists()
+    assert decisions() == []
+
+
+def test_a_blessed_plan_that_a_person_approves_in_airflow_needs_no_more_words(planned: str, monkeypatch: pytest.MonkeyPatch) -> None:
     judged(monkeypatch, "blessed")
-    assert act("spring", None, who="nobody") == "approved"
+    answer = {"chosen_options": [APPROVE], "responded_by_user": {"id": "7", "name": "ann"}, "params_input": {"reason": "", "role": ""}}
+    assert act_on_answer(planned, answer) == "approved"
+    assert read_status(planned, get_settings()).last["who"] == "ann"
 
 
 def test_what_a_person_answers_in_airflow_is_done_in_that_persons_name(planned: str, monkeypatch: pytest.MonkeyPatch) -> None:
