@@ -1,7 +1,7 @@
 """### Who gets which offer, within a budget
 
 **plan** spends the budget where the served uplift model says that it earns most, among users who agreed, and keeps a holdout. **evaluate**
-judges it by past randomised campaigns. **decide**: *Required Actions* of a run that a person started. **act** does what the person answered;
+judges it by past randomised campaigns. **decide**: *Required Actions* of a run that a person started. **act** does what was answered;
 without an answer the plan waits on the page `/campaigns`, whatever the verdict. Follows `deploy` with the form's defaults, and then only
 plans. Skipped, with the reason, where no uplift model is served. `docs/marketing.md` says more.
 """

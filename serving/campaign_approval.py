@@ -57,11 +57,11 @@ def reject(name: str, settings: Settings, *, who: str, role: str = "", why: str 
         return status if status.state == "rejected" else move(name, "rejected", settings, who=who, role=role, why=why)
 
 
-def mark_sent(name: str, settings: Settings, *, who: str) -> Status:
-    """Notes that an approved campaign's lists were sent."""
+def mark_sent(name: str, settings: Settings, *, who: str, sent_at: datetime) -> Status:
+    """Notes that an approved campaign's lists were sent at `sent_at`, on the clock by which it was assigned: results count from then."""
     with changing(name, settings):
         status = read_status(name, settings)
-        return status if status.state == "sent" else move(name, "sent", settings, who=who)
+        return status if status.state == "sent" else move(name, "sent", settings, who=who, sent_at=sent_at.isoformat())
 
 
 def _check(name: str, found: Evaluation | None, override: str, role: str) -> None:
@@ -100,6 +100,11 @@ def _write(name: str, plan: Plan, rows: "pd.DataFrame", path: Path, assigned_at:
         raise CampaignRefused(
             f"A plan must be at most {MOST_PLAN_AGE.days} days old to be approved. That of {name} is of {plan.as_of:%Y-%m-%d}, and records "
             f"are loaded up to {as_of:%Y-%m-%d}. Plan it anew under its name."
+        )
+    if plan.request.ends_on and assigned_at.date() > plan.request.ends_on:
+        raise CampaignRefused(
+            f"A campaign must not be over when it is approved. {name} ends on {plan.request.ends_on}; received {assigned_at:%Y-%m-%d}. "
+            "Plan it anew with days to come."
         )
     if rows.empty:
         raise CampaignRefused(f"A campaign needs somebody to assign. Of {name} nobody is left who agrees and gets an offer. Plan it anew.")

@@ -38,8 +38,8 @@ class UnknownCampaign(ConsumerError):
 
 @dataclass(frozen=True)
 class Status:
-    """State of a campaign; `history` has a line for every step, oldest first: at, state, who, role, why, override; and of an approval
-    `left_out`, planned users by why they were not assigned."""
+    """State of a campaign; `history` has a line for every step, oldest first: at, state, who, role, why, override; of an approval
+    `left_out`, planned users by why they were not assigned, and of sending `sent_at`, on the house's clock."""
 
     name: str
     state: State

@@ -151,6 +151,14 @@ def test_a_plan_older_than_thirty_days_of_data_is_made_anew(planned: str, front:
     assert approved(assigned_at=datetime(2026, 1, 1)).state == "approved"  # noqa: DTZ001  # the clock of the data counts, not the wall's
 
 
+def test_a_campaign_that_is_over_is_not_approved(front: CampaignFront, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan(asked(offers=OFFERS, ends_on="2024-03-01"), shop=front)
+    judged(monkeypatch, "blessed")
+    with pytest.raises(CampaignRefused, match=r"spring ends on 2024-03-01; received 2024-03-02. Plan it anew with days to come"):
+        approved(assigned_at=datetime(2024, 3, 2))  # noqa: DTZ001
+    assert approved().state == "approved"
+
+
 def test_nobody_left_is_nothing_to_approve(planned: str, monkeypatch: pytest.MonkeyPatch) -> None:
     judged(monkeypatch, "blessed")
     publish("user_consents", [consent("u00")])  # who gains nothing
@@ -190,7 +198,8 @@ def test_what_is_approved_is_neither_planned_anew_nor_rejected(front: CampaignFr
     with pytest.raises(CampaignRefused, match=r"cannot become rejected. From approved it may become: sent"):
         reject("spring", get_settings(), who="bob")
     assert tables()[0].equals(before)
-    assert mark_sent("spring", get_settings(), who="bob").state == "sent"
+    sent = mark_sent("spring", get_settings(), who="bob", sent_at=AT)
+    assert (sent.state, sent.last["sent_at"]) == ("sent", AT.isoformat())
     assert approved().state == "sent"
 
 
