@@ -31,7 +31,8 @@ class Plan:
     """A campaign's plan in totals, of those who are not held out; the rows stand in `plan.parquet` beside `plan.json`.
 
     `prices` are what one more unit of the budget, of each channel's budget and of each segment's quota is worth; `curve` is the objective's
-    value by budget; `best_possible` is a value that no plan exceeds; `groups` count users by segment and offer.
+    value by budget; `best_possible` is a value that no plan exceeds; `groups` count users by segment and offer. What is expected of an
+    outcome that past campaigns never told is None.
     """
 
     request: CampaignRequest
@@ -41,10 +42,10 @@ class Plan:
     held_out: int
     treated: dict[str, int]
     planned_cost: float
-    expected_visits: float
-    expected_conversions: float
-    expected_spend: float
-    expected_profit: float
+    expected_visits: float | None
+    expected_conversions: float | None
+    expected_spend: float | None
+    expected_profit: float | None
     value: float
     best_possible: float
     price: float
@@ -58,10 +59,11 @@ class Plan:
 
     def as_text(self) -> str:
         who = ", ".join(f"{count} users get {offer}" for offer, count in self.treated.items()) or "nobody gets an offer"
+        spend, profit = ("unknown" if total is None else f"{total:.2f}" for total in (self.expected_spend, self.expected_profit))
         return (
             f"campaign {self.request.name}: of {self.audience} users {self.held_out} are held out; {who}; "
-            f"cost {self.planned_cost:.2f} of {self.request.budget:.2f}, expected added spend {self.expected_spend:.2f}, "
-            f"expected profit {self.expected_profit:.2f}. {self.price_in_words}"
+            f"cost {self.planned_cost:.2f} of {self.request.budget:.2f}, expected added spend {spend}, "
+            f"expected profit {profit}. {self.price_in_words}"
         )
 
 
@@ -134,7 +136,7 @@ def _summed(
 ) -> Plan:  # fmt: skip
     free = ~people.is_held_out
     given = np.where(free, chosen, -1)
-    added = {kind: float(money.of(table, given).sum()) for kind, table in money.added.items()}
+    added = {kind: _known(money.of(table, given).sum()) for kind, table in money.added.items()}
     arms = np.array([*terms.names, ""], object)[given]
     counted = Counter(zip(people.segments[free].tolist(), arms[free].tolist(), strict=True))
     groups = tuple({"segment": segment, "offer": offer or None, "users": count} for (segment, offer), count in sorted(counted.items()))
@@ -150,7 +152,7 @@ def _summed(
         added["visit_uplift"],
         added["conversion_uplift"],
         added["spend_uplift"],
-        float(money.of(money.profit, given).sum()),
+        _known(money.of(money.profit, given).sum()),
         solution.value,
         solution.bound,
         prices.budget,
@@ -164,6 +166,10 @@ def _summed(
         people.left_out,
         tuple(plain(terms)),
     )
+
+
+def _known(total: float) -> float | None:
+    return None if np.isnan(total) else float(total)
 
 
 def _write(plan: Plan, settings: Settings, people: Audience, terms: Terms, money: Money, chosen: np.ndarray) -> None:

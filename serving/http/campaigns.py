@@ -98,10 +98,10 @@ class PlanAnswer(BaseModel):
     held_out: int
     treated: dict[str, int]
     planned_cost: float
-    expected_visits: float
-    expected_conversions: float
-    expected_spend: float
-    expected_profit: float
+    expected_visits: float | None = Field(description="null of an outcome that past campaigns never told, as the three below")
+    expected_conversions: float | None
+    expected_spend: float | None
+    expected_profit: float | None
     value: float = Field(description="of the objective")
     best_possible: float = Field(description="a value of the objective that no plan within these limits exceeds")
     price: float = Field(description="what one more unit of budget would add to the objective")

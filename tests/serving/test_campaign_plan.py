@@ -3,12 +3,13 @@
 import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from serving.campaign_files import PLAN, plan_file, read_table
+from serving.campaign_files import PLAN, folder, plan_file, read_table
 from serving.campaign_plan import plan, read_plan
 from serving.campaign_request import EXAMPLE, CampaignRequest, request_of
 from serving.errors import BadRequest, NotServed
@@ -132,6 +133,59 @@ def test_several_offers_for_a_user_are_an_arm_of_their_own(front: CampaignFront)
     number = int(both["user_id"][1:])
     assert both["spend_uplift"] == pytest.approx(number * 1.5)
     assert both["cost"] == pytest.approx(0.5)
+
+
+def untold(monkeypatch: pytest.MonkeyPatch, *kinds: str) -> None:
+    """Past campaigns never delivered these outcomes: the model says NaN."""
+    asked_of = CampaignFront.predict
+
+    def predict(self: CampaignFront, *given: Any, **chosen: Any) -> Any:
+        answer = asked_of(self, *given, **chosen)
+        answer.update({kind: np.full_like(answer[kind], np.nan) for kind in kinds})
+        return answer
+
+    monkeypatch.setattr(CampaignFront, "predict", predict)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "more", "message"),
+    [
+        (
+            ["spend_uplift"],
+            {},
+            r"told: \['conversions', 'visits'\]. Received 'profit', and `spend` of campaign_exposures was not delivered",
+        ),
+        (["visit_uplift"], {"objective": "visits"}, r"told: \['profit', 'conversions'\]. Received 'visits', and `visited` of"),
+        (
+            ["conversion_uplift", "visit_uplift"],
+            {"objective": "conversions"},
+            r"told: \['profit'\]. Received 'conversions', and `converted`",
+        ),
+        (["conversion_uplift"], {"offers": [{"name": "mail", "redemption_cost": 1.0}]}, r"`redemption_cost` needs .* of \['mail'\]"),
+    ],
+)
+def test_an_outcome_that_was_never_told_is_asked_for_by_name(
+    front: CampaignFront, monkeypatch: pytest.MonkeyPatch, kinds: list[str], more: dict, message: str
+) -> None:
+    untold(monkeypatch, *kinds)
+    with pytest.raises(BadRequest, match=message):
+        plan(asked(**more), shop=front)
+
+
+def test_a_plan_for_what_is_known_says_of_the_rest_that_it_is_unknown(front: CampaignFront, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = plan(asked(), shop=front)
+    untold(monkeypatch, "conversion_uplift")
+    made = plan(asked(), shop=front)
+    assert (made.expected_conversions, made.treated) == (None, usual.treated)
+    assert (made.planned_cost, made.expected_profit) == (usual.planned_cost, usual.expected_profit)
+    untold(monkeypatch, "conversion_uplift", "spend_uplift")
+    made = plan(asked(objective="visits"), shop=front)
+    assert (made.expected_spend, made.expected_profit) == (None, None)
+    assert made.expected_visits == pytest.approx(made.value)
+    assert "expected added spend unknown, expected profit unknown" in made.as_text()
+    written = (folder(get_settings(), "spring") / "plan.json").read_text()
+    assert "NaN" not in written
+    assert rows()["spend_uplift"].isna().any()
 
 
 @pytest.mark.parametrize(
