@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from serving.budget import Infeasible, Prices, Problem, Solution, solve
 from serving.campaign_audience import Audience, audience
@@ -18,6 +19,7 @@ from serving.campaign_state import changing, may_become, move, read_status
 from serving.campaign_terms import KINDS, Money, Terms, plain, price_in_words
 from serving.errors import BadRequest
 from serving.offers import effects_of
+from serving.segment_members import OTHER, large_enough
 from serving.shop_front import ShopFront, front
 from settings import Settings
 from sources.durable import replace_text
@@ -31,8 +33,8 @@ class Plan:
     """A campaign's plan in totals, of those who are not held out; the rows stand in `plan.parquet` beside `plan.json`.
 
     `prices` are what one more unit of the budget, of each channel's budget and of each segment's quota is worth; `curve` is the objective's
-    value by budget; `best_possible` is a value that no plan exceeds; `groups` count users by segment and offer. What is expected of an
-    outcome that past campaigns never told is None.
+    value by budget; `best_possible` is a value that no plan exceeds; `groups` count users by segment and offer, small segments
+    together. What is expected of an outcome that past campaigns never told is None.
     """
 
     request: CampaignRequest
@@ -80,7 +82,7 @@ def plan(request: CampaignRequest, *, shop: ShopFront | None = None, who: str = 
         money = terms.money(request, treatments, effects, buys)
         names, segment = np.unique(people.segments.astype(str), return_inverse=True)
         solution, chosen = _chosen(request, people, money, names, segment)
-        plan = _summed(request, as_of, version, people, terms, money, solution, names, chosen)
+        plan = _summed(request, as_of, version, people, terms, money, solution, names, chosen, settings.least_segment)
         _write(plan, settings, people, terms, money, chosen)
         move(request.name, "planned", settings, who=who, why=f"budget {request.budget:g}")
     return plan
@@ -132,13 +134,15 @@ def _chosen(
 
 def _summed(
     request: CampaignRequest, as_of: datetime, version: int, people: Audience, terms: Terms, money: Money, solution: Solution,
-    names: np.ndarray, chosen: np.ndarray,
+    names: np.ndarray, chosen: np.ndarray, least: int,
 ) -> Plan:  # fmt: skip
     free = ~people.is_held_out
     given = np.where(free, chosen, -1)
     added = {kind: _known(money.of(table, given).sum()) for kind, table in money.added.items()}
     arms = np.array([*terms.names, ""], object)[given]
-    counted = Counter(zip(people.segments[free].tolist(), arms[free].tolist(), strict=True))
+    large, _ = large_enough(pd.Series(people.segments[free].astype(str)), least)
+    told = [segment if segment in large else OTHER for segment in people.segments[free].tolist()]
+    counted = Counter(zip(told, arms[free].tolist(), strict=True))
     groups = tuple({"segment": segment, "offer": offer or None, "users": count} for (segment, offer), count in sorted(counted.items()))
     prices: Prices = solution.prices
     return Plan(

@@ -108,7 +108,7 @@ class PlanAnswer(BaseModel):
     price_in_words: str
     prices: dict[str, dict[str, float]] = Field(description="the same of each channel's budget and each segment's quota")
     curve: list[list[float]] = Field(description="pairs of a budget and the objective's value")
-    groups: list[dict[str, Any]] = Field(description="users by segment and offer")
+    groups: list[dict[str, Any]] = Field(description="users by segment and offer; segments of too few together as `other`")
     left_out: dict[str, int] = Field(description="users by why they are not of the audience")
     path: str = Field(examples=["campaigns/spring/plan.parquet"])
 

@@ -1,6 +1,7 @@
 """Plans: only who agreed, wanted and rested; holdouts by chance alone; totals that the rows add up to; and what files and forms may say."""
 
 import json
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,23 @@ def test_the_rows_have_the_contracts_columns_and_add_up_to_the_totals(front: Cam
     assert made.expected_profit == pytest.approx(made.value)
     assert sum(group["users"] for group in made.groups) == (~found["holdout"]).sum() == made.audience - made.held_out
     assert read_plan("spring", get_settings()) == made.__class__(**vars(made) | {"path": read_plan("spring", get_settings()).path})
+
+
+def test_segments_of_too_few_are_counted_together(front: CampaignFront, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown(least: int) -> dict[str, int]:
+        monkeypatch.setattr(front, "settings", get_settings().model_copy(update={"least_segment": least}))
+        found: Counter[str] = Counter()
+        for group in plan(asked(), shop=front).groups:
+            found[group["segment"]] += group["users"]
+        return dict(found)
+
+    every = shown(1)
+    assert set(every) == {"buyers", "quiet"}
+    fewest = min(every.values())
+    assert shown(fewest) == every
+    assert shown(fewest + 1) == {"other": sum(every.values())}  # the small one would be told by what is missing, were the other shown
+    written = json.loads((folder(get_settings(), "spring") / "plan.json").read_text())
+    assert {group["segment"] for group in written["groups"]} == {"other"}
 
 
 def test_the_holdout_gets_nothing_and_would_have_got_what_the_same_price_gives(front: CampaignFront) -> None:
