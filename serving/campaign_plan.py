@@ -34,7 +34,8 @@ class Plan:
 
     `prices` are what one more unit of the budget, of each channel's budget and of each segment's quota is worth; `curve` is the objective's
     value by budget; `best_possible` is a value that no plan exceeds; `groups` count users by segment and offer, small segments
-    together. What is expected of an outcome that past campaigns never told is None.
+    together. What is expected of an outcome that past campaigns never told is None. Of the offers `without_cost` nobody knows what a
+    contact costs.
     """
 
     request: CampaignRequest
@@ -57,6 +58,7 @@ class Plan:
     groups: tuple[dict[str, Any], ...]
     left_out: dict[str, int]
     offers: tuple[dict[str, Any], ...]
+    without_cost: tuple[str, ...] = ()
     path: Path = field(default=Path())
 
     def as_text(self) -> str:
@@ -66,6 +68,7 @@ class Plan:
             f"campaign {self.request.name}: of {self.audience} users {self.held_out} are held out; {who}; "
             f"cost {self.planned_cost:.2f} of {self.request.budget:.2f}, expected added spend {spend}, "
             f"expected profit {profit}. {self.price_in_words}"
+            + "".join(f" Cost of {offer} unknown, counted as 0: say it in `costs`." for offer in self.without_cost)
         )
 
 
@@ -92,7 +95,9 @@ def read_plan(name: str, settings: Settings) -> Plan:
     """The plan as it was written; UnknownCampaign where there is none."""
     read_status(name, settings)
     raw = json.loads((folder(settings, name) / "plan.json").read_text(encoding="utf-8"))
-    lists = {key: tuple(raw[key]) for key in ("groups", "offers")} | {"curve": tuple((x, y) for x, y in raw["curve"])}
+    lists = {key: tuple(raw.get(key, ())) for key in ("groups", "offers", "without_cost")} | {
+        "curve": tuple((x, y) for x, y in raw["curve"])
+    }
     times = {"as_of": datetime.fromisoformat(raw["as_of"]), "path": folder(settings, name)}
     return Plan(**raw | lists | times | {"request": CampaignRequest.of(raw["request"])})
 
@@ -169,6 +174,7 @@ def _summed(
         groups,
         people.left_out,
         tuple(plain(terms)),
+        terms.without_cost,
     )
 
 

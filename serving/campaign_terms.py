@@ -18,10 +18,12 @@ COUNTED = {"profit": ("spend_uplift", "spend"), "conversions": ("conversion_upli
 
 @dataclass(frozen=True)
 class Terms:
-    """A campaign's offers, their costs known, and its arms: `arms[a]` are the places of the offers that arm a gives together."""
+    """A campaign's offers, their costs known, and its arms: `arms[a]` are the places of the offers that arm a gives together. Of the
+    offers `without_cost` nobody knows what a contact costs, and it counts as 0."""
 
     offers: tuple[OfferTerms, ...]
     arms: tuple[tuple[int, ...], ...]
+    without_cost: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, request: CampaignRequest, treatments: Sequence[str], past_costs: Mapping[str, float]) -> "Terms":
@@ -30,13 +32,11 @@ class Terms:
         for what, names in (("offers", [offer.name for offer in asked]), ("costs", list(request.costs or {}))):
             if unknown := sorted(set(names) - set(treatments)):
                 raise BadRequest(f"`{what}` must name offers of this shop, {list(treatments)}. Received {unknown}.")
-        given = request.costs or {}
-        offers = tuple(
-            replace(offer, contact_cost=given.get(offer.name, past_costs.get(offer.name, 0.0))) if offer.contact_cost is None else offer
-            for offer in asked
-        )
+        known = {**past_costs, **(request.costs or {})}
+        offers = tuple(replace(offer, contact_cost=known.get(offer.name, 0.0)) if offer.contact_cost is None else offer for offer in asked)
+        without = tuple(offer.name for offer in asked if offer.contact_cost is None and offer.name not in known)
         many = min(request.offers_per_user, len(offers))
-        return cls(offers, tuple(arm for size in range(1, many + 1) for arm in combinations(range(len(offers)), size)))
+        return cls(offers, tuple(arm for size in range(1, many + 1) for arm in combinations(range(len(offers)), size)), without)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -109,6 +109,7 @@ class PlanAnswer(BaseModel):
     prices: dict[str, dict[str, float]] = Field(description="the same of each channel's budget and each segment's quota")
     curve: list[list[float]] = Field(description="pairs of a budget and the objective's value")
     groups: list[dict[str, Any]] = Field(description="users by segment and offer; segments of too few together as `other`")
+    without_cost: list[str] = Field(description="offers of which nobody knows what a contact costs: counted as 0")
     left_out: dict[str, int] = Field(description="users by why they are not of the audience")
     path: str = Field(examples=["campaigns/spring/plan.parquet"])
 

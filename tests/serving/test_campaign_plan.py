@@ -16,7 +16,7 @@ from serving.campaign_request import EXAMPLE, CampaignRequest, request_of
 from serving.errors import BadRequest, NotServed
 from settings import get_settings
 from tests.serving.campaign_house import CONTACTED, EXCLUDED, REFUSED, UNASKED, USERS, CampaignFront, asked, house
-from tests.serving.web_client import consent, day, publish
+from tests.serving.web_client import caller, consent, day, publish, put, visitor
 
 
 @pytest.fixture
@@ -66,6 +66,20 @@ def test_the_rows_have_the_contracts_columns_and_add_up_to_the_totals(front: Cam
     assert made.expected_profit == pytest.approx(made.value)
     assert sum(group["users"] for group in made.groups) == (~found["holdout"]).sum() == made.audience - made.held_out
     assert read_plan("spring", get_settings()) == made.__class__(**vars(made) | {"path": read_plan("spring", get_settings()).path})
+
+
+def test_an_offer_whose_cost_nobody_knows_is_named(front: CampaignFront, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(monkeypatch, front)
+    made = plan(asked(), shop=front)  # past campaigns tell what a coupon costs
+    assert made.without_cost == ("mail",) == read_plan("spring", get_settings()).without_cost
+    assert made.as_text().endswith("Cost of mail unknown, counted as 0: say it in `costs`.")
+    assert json.loads((folder(get_settings(), "spring") / "plan.json").read_text())["without_cost"] == ["mail"]
+    assert "Cost unknown, counted as 0: mail." in visitor("marketing").get("/campaigns/spring").text
+    assert caller("marketing").get("/v1/campaigns/spring").json()["plan"]["without_cost"] == ["mail"]
+    for known in ({"costs": {"mail": 0.0}}, {"offers": [{"name": "mail", "contact_cost": 0.1}]}, {"offers": [{"name": "coupon"}]}):
+        made = plan(asked(**known), shop=front)
+        assert made.without_cost == ()
+        assert "unknown" not in made.as_text()
 
 
 def test_segments_of_too_few_are_counted_together(front: CampaignFront, monkeypatch: pytest.MonkeyPatch) -> None:
