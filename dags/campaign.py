@@ -1,10 +1,9 @@
 """### Who gets which offer, within a budget
 
 **plan** spends the budget where the served uplift model says that it earns most, among users who agreed, and keeps a holdout. **evaluate**
-judges it by past randomised campaigns. **decide**: *Required Actions* of a run that a person started; who says nothing lets the verdict.
-**act** assigns and writes lists to send by, or leaves the plan waiting on the page `/campaigns`. `docs/marketing.md` says more.
-
-Follows `deploy`, with the form's defaults and without asking anybody. Skipped, with the reason, where no uplift model is served.
+judges it by past randomised campaigns. **decide**: *Required Actions* of a run that a person started. **act** does what was answered;
+without an answer the plan waits on the page `/campaigns`, whatever the verdict. Follows `deploy` with the form's defaults, and then only
+plans. Skipped, with the reason, where no uplift model is served. `docs/marketing.md` says more.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, tas
 from dags.assets import SERVED, received
 from dags.campaign_form import ANSWER_TIME, REASONS, form
 from dags.choices import DEFAULT_ARGS
-from serving.campaign_answer import APPROVE, FOLLOW, REJECT
+from serving.campaign_answer import APPROVE, REJECT, WAIT
 
 
 @dag(
@@ -57,8 +56,8 @@ def campaign() -> None:
         task_id="decide",
         subject="Campaign {{ ti.xcom_pull(task_ids='plan') }}: send it?",
         body="{{ ti.xcom_pull(task_ids='evaluate') }}",
-        options=[FOLLOW, APPROVE, REJECT],
-        defaults=FOLLOW,
+        options=[WAIT, APPROVE, REJECT],
+        defaults=WAIT,
         params=REASONS,
         response_timeout=ANSWER_TIME,
     )
@@ -68,8 +67,9 @@ def campaign() -> None:
         from dags.failures import at_once
         from serving.campaign_state import CampaignRefused
         from serving.campaign_steps import act_on_answer
+        from serving.errors import NotServed
 
-        with at_once(CampaignRefused):
+        with at_once(CampaignRefused, NotServed):
             return act_on_answer(name, answer)
 
     planned = plan()

@@ -8,7 +8,7 @@ from airflow.sdk import Param
 
 from dags.choices import day, window
 
-#: How long a person has to answer before the verdict decides.
+#: How long a person has to answer in the run; afterwards the plan waits on the page.
 ANSWER_TIME = timedelta(hours=1)
 #: What a person says beside the choice.
 REASONS = {
@@ -32,11 +32,11 @@ def form() -> dict[str, Param]:
         ),
         "channel_budgets": Param({}, type="object", description='e.g. {"ad": 300}'),
         "offers_per_user": Param(1, type="integer", minimum=1, maximum=3, description="above 1, combinations count as offers"),
-        "fatigue_days": Param(0, type="integer", minimum=0, description="leave out whoever was contacted in so many days before"),
+        "fatigue_days": Param(7, type="integer", minimum=0, description="leave out whoever was contacted in so many days before"),
         "quotas": Param([], type="array", items={"type": "object"}, description='e.g. [{"segment": "loyal", "most_share": 0.5}]'),
         "audience": Param({}, type="object", description='e.g. {"segment": ["loyal"], "spend_90d": {"min": 10}}; empty is everybody'),
         "holdout": Param(0.1, type="number", minimum=0, exclusiveMaximum=1, description="share of users who get nothing, to measure by"),
         "starts_on": day("first day of the campaign"),
         "ends_on": day("its last day"),
-        "ask": Param(True, type="boolean", description="wait an hour for a person to approve; off: the verdict decides"),
+        "ask": Param(True, type="boolean", description="wait an hour for a person to approve; off: the plan waits on the page"),
     }

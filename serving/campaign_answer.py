@@ -1,3 +1,3 @@
 """What a person may answer to a campaign's plan in Airflow. Imports nothing: a DAG file reads it."""
 
-FOLLOW, APPROVE, REJECT = "Follow the verdict", "Approve", "Reject"
+WAIT, APPROVE, REJECT = "Leave it waiting", "Approve", "Reject"

@@ -106,6 +106,13 @@ def contacted_since(as_of: datetime, days: int, settings: Settings) -> set[str]:
     return found
 
 
+def left_out_since(request: CampaignRequest, user_ids: np.ndarray, as_of: datetime, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Who of a plan's users does not agree any more by `as_of`, and who was contacted lately, `(users,)` each."""
+    consenting, contacted = _consenting(as_of), contacted_since(as_of, request.fatigue_days, settings)
+    has_refused = np.array([user not in consenting for user in user_ids], bool)
+    return has_refused, np.array([user in contacted for user in user_ids], bool)
+
+
 def _consenting(as_of: datetime) -> set[str]:
     try:
         found = agreed("marketing", as_of)

@@ -70,6 +70,8 @@ def approve(
         name, settings, who=who or _user(), role=role, why=why, override=override, assigned_at=decision_time(settings, front().clock())
     )
     typer.echo(f"{name} is {done.state} since {done.last['at']} by {done.last['who']}")
+    for reason, count in done.last.get("left_out", {}).items():
+        typer.echo(f"{count} users of the plan are left out by now: {reason}")
 
 
 @campaign.command()
@@ -84,11 +86,14 @@ def reject(name: Name, who: Who = "", role: Role = "", why: Why = "") -> None:
 
 @campaign.command()
 def sent(name: Name, who: Who = "") -> None:
-    """Note that an approved campaign's lists were sent."""
+    """Note that an approved campaign's lists were sent; its results count from now on."""
     from serving.campaign_approval import mark_sent
+    from serving.decisions import decision_time
     from serving.local import house
+    from serving.shop_front import front
 
-    done = mark_sent(name, house.choose(), who=who or _user())
+    settings = house.choose()
+    done = mark_sent(name, settings, who=who or _user(), sent_at=decision_time(settings, front().clock()))
     typer.echo(f"{name} is {done.state} since {done.last['at']}")
 
 

@@ -72,10 +72,10 @@ def _as_csv(columns: Mapping[str, Iterable[str]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(zip(*(map(_safe, values) for values in columns.values()), strict=True))
+    writer.writerows(zip(*(map(safe_cell, values) for values in columns.values()), strict=True))
     return out.getvalue()
 
 
-def _safe(value: str) -> str:
+def safe_cell(value: str) -> str:
     """No cell is a formula to a spreadsheet."""
     return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from serving.budget import Infeasible, Prices, Problem, Solution, solve
 from serving.campaign_audience import Audience, audience
@@ -18,6 +19,7 @@ from serving.campaign_state import changing, may_become, move, read_status
 from serving.campaign_terms import KINDS, Money, Terms, plain, price_in_words
 from serving.errors import BadRequest
 from serving.offers import effects_of
+from serving.segment_members import OTHER, large_enough
 from serving.shop_front import ShopFront, front
 from settings import Settings
 from sources.durable import replace_text
@@ -31,7 +33,9 @@ class Plan:
     """A campaign's plan in totals, of those who are not held out; the rows stand in `plan.parquet` beside `plan.json`.
 
     `prices` are what one more unit of the budget, of each channel's budget and of each segment's quota is worth; `curve` is the objective's
-    value by budget; `best_possible` is a value that no plan exceeds; `groups` count users by segment and offer.
+    value by budget; `best_possible` is a value that no plan exceeds; `groups` count users by segment and offer, small segments
+    together. What is expected of an outcome that past campaigns never told is None. Of the offers `without_cost` nobody knows what a
+    contact costs.
     """
 
     request: CampaignRequest
@@ -41,10 +45,10 @@ class Plan:
     held_out: int
     treated: dict[str, int]
     planned_cost: float
-    expected_visits: float
-    expected_conversions: float
-    expected_spend: float
-    expected_profit: float
+    expected_visits: float | None
+    expected_conversions: float | None
+    expected_spend: float | None
+    expected_profit: float | None
     value: float
     best_possible: float
     price: float
@@ -54,14 +58,17 @@ class Plan:
     groups: tuple[dict[str, Any], ...]
     left_out: dict[str, int]
     offers: tuple[dict[str, Any], ...]
+    without_cost: tuple[str, ...] = ()
     path: Path = field(default=Path())
 
     def as_text(self) -> str:
         who = ", ".join(f"{count} users get {offer}" for offer, count in self.treated.items()) or "nobody gets an offer"
+        spend, profit = ("unknown" if total is None else f"{total:.2f}" for total in (self.expected_spend, self.expected_profit))
         return (
             f"campaign {self.request.name}: of {self.audience} users {self.held_out} are held out; {who}; "
-            f"cost {self.planned_cost:.2f} of {self.request.budget:.2f}, expected added spend {self.expected_spend:.2f}, "
-            f"expected profit {self.expected_profit:.2f}. {self.price_in_words}"
+            f"cost {self.planned_cost:.2f} of {self.request.budget:.2f}, expected added spend {spend}, "
+            f"expected profit {profit}. {self.price_in_words}"
+            + "".join(f" Cost of {offer} unknown, counted as 0: say it in `costs`." for offer in self.without_cost)
         )
 
 
@@ -78,7 +85,7 @@ def plan(request: CampaignRequest, *, shop: ShopFront | None = None, who: str = 
         money = terms.money(request, treatments, effects, buys)
         names, segment = np.unique(people.segments.astype(str), return_inverse=True)
         solution, chosen = _chosen(request, people, money, names, segment)
-        plan = _summed(request, as_of, version, people, terms, money, solution, names, chosen)
+        plan = _summed(request, as_of, version, people, terms, money, solution, names, chosen, settings.least_segment)
         _write(plan, settings, people, terms, money, chosen)
         move(request.name, "planned", settings, who=who, why=f"budget {request.budget:g}")
     return plan
@@ -88,7 +95,9 @@ def read_plan(name: str, settings: Settings) -> Plan:
     """The plan as it was written; UnknownCampaign where there is none."""
     read_status(name, settings)
     raw = json.loads((folder(settings, name) / "plan.json").read_text(encoding="utf-8"))
-    lists = {key: tuple(raw[key]) for key in ("groups", "offers")} | {"curve": tuple((x, y) for x, y in raw["curve"])}
+    lists = {key: tuple(raw.get(key, ())) for key in ("groups", "offers", "without_cost")} | {
+        "curve": tuple((x, y) for x, y in raw["curve"])
+    }
     times = {"as_of": datetime.fromisoformat(raw["as_of"]), "path": folder(settings, name)}
     return Plan(**raw | lists | times | {"request": CampaignRequest.of(raw["request"])})
 
@@ -130,13 +139,15 @@ def _chosen(
 
 def _summed(
     request: CampaignRequest, as_of: datetime, version: int, people: Audience, terms: Terms, money: Money, solution: Solution,
-    names: np.ndarray, chosen: np.ndarray,
+    names: np.ndarray, chosen: np.ndarray, least: int,
 ) -> Plan:  # fmt: skip
     free = ~people.is_held_out
     given = np.where(free, chosen, -1)
-    added = {kind: float(money.of(table, given).sum()) for kind, table in money.added.items()}
+    added = {kind: _known(money.of(table, given).sum()) for kind, table in money.added.items()}
     arms = np.array([*terms.names, ""], object)[given]
-    counted = Counter(zip(people.segments[free].tolist(), arms[free].tolist(), strict=True))
+    large, _ = large_enough(pd.Series(people.segments[free].astype(str)), least)
+    told = [segment if segment in large else OTHER for segment in people.segments[free].tolist()]
+    counted = Counter(zip(told, arms[free].tolist(), strict=True))
     groups = tuple({"segment": segment, "offer": offer or None, "users": count} for (segment, offer), count in sorted(counted.items()))
     prices: Prices = solution.prices
     return Plan(
@@ -150,7 +161,7 @@ def _summed(
         added["visit_uplift"],
         added["conversion_uplift"],
         added["spend_uplift"],
-        float(money.of(money.profit, given).sum()),
+        _known(money.of(money.profit, given).sum()),
         solution.value,
         solution.bound,
         prices.budget,
@@ -163,7 +174,12 @@ def _summed(
         groups,
         people.left_out,
         tuple(plain(terms)),
+        terms.without_cost,
     )
+
+
+def _known(total: float) -> float | None:
+    return None if np.isnan(total) else float(total)
 
 
 def _write(plan: Plan, settings: Settings, people: Audience, terms: Terms, money: Money, chosen: np.ndarray) -> None:

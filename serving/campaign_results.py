@@ -5,19 +5,20 @@ import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from serving.campaign_files import assignments_file, folder, read_table
+from serving.campaign_state import read_status
 from serving.errors import BadRequest, NoResults
 from serving.roi import ALPHA, Line, Terms
 from serving.roi_ledger import Snapshot, days_of, ledger
 from serving.roi_outcomes import LONGEST_WINDOW
 from serving.sequential import Interval
 from serving.shop_front import ShopFront, front
+from settings import Settings
 
-#: Days in which what a user does counts for an offer, where the campaign has no dates.
+#: Days in which what a user does counts for an offer, where the campaign has no last day.
 OUTCOME_DAYS = 14
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
 
@@ -59,11 +60,12 @@ def results(name: str, as_of: datetime | None = None, *, shop: ShopFront | None 
     assigned = read_table(assignments_file(shop.settings, name)).to_pandas()
     terms = terms_of(folder(shop.settings, name), assigned)
     until = as_of or now
-    if not days_of(assigned["assigned_at"], terms.days, until):
-        first = assigned["assigned_at"].min().normalize() + timedelta(days=1)
+    windows = terms.windows(assigned["assigned_at"])
+    if not days_of(windows, until):
+        first = windows["first_at"].min() + timedelta(days=1)
         raise BadRequest(f"Results begin when the first day is over, {first:%Y-%m-%d}. Received {until:%Y-%m-%d}. Load that day, or wait.")
-    days = ledger(folder(shop.settings, name) / "ledger", name, assigned, terms, until)
-    return CampaignResults(name, until, terms.days, ALPHA, tuple(days))
+    days = ledger(folder(shop.settings, name) / "ledger", name, assigned, terms, until, _sent_at(name, shop.settings))
+    return CampaignResults(name, until, int(_lengths(terms, assigned).max()), ALPHA, tuple(days))
 
 
 def terms_of(path: Path, assigned: pd.DataFrame) -> Terms:
@@ -76,23 +78,37 @@ def terms_of(path: Path, assigned: pd.DataFrame) -> Terms:
     )
     rows = read_table(path / "plan.parquet").select(["offer", "expected_profit"]).to_pandas()
     expected = rows.dropna(subset="offer").groupby("offer")["expected_profit"].sum().to_dict()
-    return Terms(float(plan["request"]["margin"]), _window(plan["request"]), contact, redemption, expected)
+    first, last = (_day(plan["request"].get(name)) for name in ("starts_on", "ends_on"))
+    terms = Terms(float(plan["request"]["margin"]), OUTCOME_DAYS, contact, redemption, expected, first, last)
+    if (shortest := _lengths(terms, assigned).min()) < 1:
+        raise BadRequest(f"Results need days of the campaign after its approval. Received `ends_on` {last}, {1 - shortest} days before it.")
+    if (longest := _lengths(terms, assigned).max()) > LONGEST_WINDOW:
+        raise BadRequest(f"Results are counted over at most {LONGEST_WINDOW} days. Received {longest} up to `ends_on`.")
+    return terms
 
 
-def _window(request: dict[str, Any]) -> int:
-    """Days in which what a user does counts: those of the campaign, its last one among them."""
-    if not request.get("starts_on") or not request.get("ends_on"):
-        return OUTCOME_DAYS
-    days = (date.fromisoformat(request["ends_on"]) - date.fromisoformat(request["starts_on"])).days + 1
-    if days > LONGEST_WINDOW:
-        raise BadRequest(f"Results are counted over at most {LONGEST_WINDOW} days. Received {days} from `starts_on` to `ends_on`.")
-    return days
+def _lengths(terms: Terms, assigned: pd.DataFrame) -> pd.Series:
+    """Days of the users' outcome windows."""
+    windows = terms.windows(assigned["assigned_at"])
+    return (windows["until_at"] - windows["first_at"]).dt.days
+
+
+def _day(given: str | None) -> date | None:
+    return date.fromisoformat(given) if given else None
+
+
+def _sent_at(name: str, settings: Settings) -> datetime | None:
+    """When the campaign's lists went out, as somebody noted."""
+    noted = [line["sent_at"] for line in read_status(name, settings).history if "sent_at" in line]
+    return datetime.fromisoformat(noted[-1]) if noted else None
 
 
 def _told(line: Line) -> str:
     cost = f"cost {line.cost:,.2f}"
     sent = f"{line.sent:,} of {line.planned:,} sent against {line.holdout:,} held out"
-    profit = f"profit {_range(line.profit)} (planned {line.expected_profit:,.2f})" if line.profit else "too few users tell yet"
+    profit = f"profit {_range(line.profit)} (planned {line.expected_profit:,.2f})" if line.profit else (
+        "too few users tell yet" if line.sent else "not known to be sent"
+    )  # fmt: skip
     return f"  {line.offer}: {sent}; {cost}; {profit}; {line.action.replace('_', ' ')}"
 
 

@@ -38,7 +38,8 @@ class UnknownCampaign(ConsumerError):
 
 @dataclass(frozen=True)
 class Status:
-    """State of a campaign; `history` has a line for every step, oldest first: at, state, who, role, why, override."""
+    """State of a campaign; `history` has a line for every step, oldest first: at, state, who, role, why, override; of an approval
+    `left_out`, planned users by why they were not assigned, and of sending `sent_at`, on the house's clock."""
 
     name: str
     state: State
@@ -93,8 +94,10 @@ def may_become(name: str, state: State, settings: Settings) -> None:
         )
 
 
-def move(name: str, state: State, settings: Settings, *, who: str, role: str = "", why: str = "", override: str = "") -> Status:
-    """The campaign in its new state, on disk; under `changing`."""
+def move(
+    name: str, state: State, settings: Settings, *, who: str, role: str = "", why: str = "", override: str = "", **noted: Any
+) -> Status:
+    """The campaign in its new state, on disk, with what else is `noted` of the step; under `changing`."""
     may_become(name, state, settings)
     try:
         history = read_status(name, settings).history
@@ -107,6 +110,7 @@ def move(name: str, state: State, settings: Settings, *, who: str, role: str = "
         "role": role,
         "why": why,
         "override": override,
+        **noted,
     }
     status = Status(name, state, (*history, line))
     replace_text(folder(settings, name) / "status.json", json.dumps(asdict(status), indent=1))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from serving.campaign_answer import APPROVE, FOLLOW, REJECT
+from serving.campaign_answer import APPROVE, REJECT, WAIT
 from serving.campaign_approval import approve, reject
 from serving.campaign_evaluate import evaluate_plan, read_evaluation
 from serving.campaign_plan import plan, read_plan
@@ -43,25 +43,25 @@ def judge(name: str) -> str:
 
 def act_on_answer(name: str, answer: Mapping[str, Any] | None) -> str:
     """`act` on what Airflow's human in the loop left: None where nobody was asked, and the default where nobody answered."""
-    said: Mapping[str, Any] = answer or {"chosen_options": [FOLLOW]}
+    said: Mapping[str, Any] = answer or {"chosen_options": [WAIT]}
     user, given = said.get("responded_by_user") or {"name": "nobody"}, said.get("params_input") or {}
     approved = {APPROVE: True, REJECT: False}.get(said["chosen_options"][0])
     return act(name, approved, who=user["name"], role=given.get("role", ""), reason=given.get("reason", ""))
 
 
 def act(name: str, approved: bool | None, *, who: str, role: str = "", reason: str = "") -> str:
-    """Approves or rejects as a person said; None lets the verdict: a blessed plan is approved, another waits for a person. The state."""
+    """Approves or rejects as a person said; where nobody did (None), the plan waits for one, whatever its verdict. The state."""
     settings = get_settings()
-    found = read_evaluation(name, settings)
-    is_blessed = found is not None and found.may_be_sent
-    if approved is None and not is_blessed:
+    if approved is None:
         state, last = (status := read_status(name, settings)).state, status.last
-        print(f"{name} is {state} since {last['at']} and waits for a person: the verdict does not bless it")
+        print(f"{name} is {state} since {last['at']}; nothing is sent until a person approves it, on the page /campaigns/{name}")
         return state
-    if approved is False:
+    if not approved:
         done = reject(name, settings, who=who, role=role, why=reason)
     else:
+        found = read_evaluation(name, settings)
+        override = "" if found is not None and found.may_be_sent else reason
         at = decision_time(settings, front().clock())
-        done = approve(name, settings, who=who, role=role, why=reason, override="" if is_blessed else reason, assigned_at=at)
-    print(f"{name} is {done.state} since {done.last['at']} by {done.last['who']}")
+        done = approve(name, settings, who=who, role=role, why=reason, override=override, assigned_at=at)
+    print(f"{name} is {done.state} since {done.last['at']} by {done.last['who']}; left out by now: {done.last.get('left_out') or 'nobody'}")
     return done.state

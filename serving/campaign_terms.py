@@ -12,14 +12,18 @@ from serving.campaign_request import CampaignRequest, OfferTerms
 from serving.errors import BadRequest
 
 KINDS = ("visit_uplift", "conversion_uplift", "spend_uplift")
+#: What an objective counts: the model's effect, and the column of `campaign_exposures` that it is learned from.
+COUNTED = {"profit": ("spend_uplift", "spend"), "conversions": ("conversion_uplift", "converted"), "visits": ("visit_uplift", "visited")}
 
 
 @dataclass(frozen=True)
 class Terms:
-    """A campaign's offers, their costs known, and its arms: `arms[a]` are the places of the offers that arm a gives together."""
+    """A campaign's offers, their costs known, and its arms: `arms[a]` are the places of the offers that arm a gives together. Of the
+    offers `without_cost` nobody knows what a contact costs, and it counts as 0."""
 
     offers: tuple[OfferTerms, ...]
     arms: tuple[tuple[int, ...], ...]
+    without_cost: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, request: CampaignRequest, treatments: Sequence[str], past_costs: Mapping[str, float]) -> "Terms":
@@ -28,13 +32,11 @@ class Terms:
         for what, names in (("offers", [offer.name for offer in asked]), ("costs", list(request.costs or {}))):
             if unknown := sorted(set(names) - set(treatments)):
                 raise BadRequest(f"`{what}` must name offers of this shop, {list(treatments)}. Received {unknown}.")
-        given = request.costs or {}
-        offers = tuple(
-            replace(offer, contact_cost=given.get(offer.name, past_costs.get(offer.name, 0.0))) if offer.contact_cost is None else offer
-            for offer in asked
-        )
+        known = {**past_costs, **(request.costs or {})}
+        offers = tuple(replace(offer, contact_cost=known.get(offer.name, 0.0)) if offer.contact_cost is None else offer for offer in asked)
+        without = tuple(offer.name for offer in asked if offer.contact_cost is None and offer.name not in known)
         many = min(request.offers_per_user, len(offers))
-        return cls(offers, tuple(arm for size in range(1, many + 1) for arm in combinations(range(len(offers)), size)))
+        return cls(offers, tuple(arm for size in range(1, many + 1) for arm in combinations(range(len(offers)), size)), without)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -49,23 +51,42 @@ class Terms:
     def money(
         self, request: CampaignRequest, treatments: Sequence[str], effects: Mapping[str, np.ndarray], buys_anyway: np.ndarray
     ) -> "Money":
-        """`effects` are `(users, treatments)`, `buys_anyway` `(users,)`: who buys has redeemed, with the offer's own effect added."""
+        """`effects` are `(users, treatments)`, `buys_anyway` `(users,)`: who buys has redeemed, with the offer's own effect added.
+
+        BadRequest where past campaigns never delivered an outcome that the objective or a redemption needs: its effects are NaN.
+        """
         places = [list(treatments).index(offer.name) for offer in self.offers]
         own = {kind: np.asarray(effects[kind], float)[:, places] for kind in KINDS}
+        self._check_known(request, own)
         redeems = np.clip(np.nan_to_num(buys_anyway)[:, None] + own["conversion_uplift"], 0.0, 1.0)
         contact, redemption = (
             np.array([getattr(offer, name) for offer in self.offers], float) for name in ("contact_cost", "redemption_cost")
         )
-        cost = contact[None, :] + redemption[None, :] * redeems  # (users, offers)
+        cost = contact[None, :] + np.where(redemption > 0, redemption * redeems, 0.0)  # (users, offers)
         added = {kind: values @ self.members for kind, values in own.items()}
         spent = cost @ self.members
         profit = request.margin * added["spend_uplift"] - spent
-        value = {"profit": profit, "conversions": added["conversion_uplift"], "visits": added["visit_uplift"]}[request.objective]
+        value = profit if request.objective == "profit" else added[COUNTED[request.objective][0]]
         channels = [
             Limit(channel, (cost * [float(offer.channel == channel) for offer in self.offers]) @ self.members, budget)
             for channel, budget in sorted(request.channel_budgets.items())
         ]
         return Money(added, spent, profit, value, tuple(channels))
+
+    def _check_known(self, request: CampaignRequest, own: Mapping[str, np.ndarray]) -> None:
+        unknown = {kind for kind, values in own.items() if np.isnan(values).all(axis=0).any()}
+        kind, column = COUNTED[request.objective]
+        if kind in unknown:
+            known = [objective for objective, (other, _) in COUNTED.items() if other not in unknown]
+            raise BadRequest(
+                f"`objective` must be one whose outcome past campaigns told: {known}. Received {request.objective!r}, and `{column}` of "
+                "campaign_exposures was not delivered. Choose another, or deliver it and train again."
+            )
+        if "conversion_uplift" in unknown and (paid := [offer.name for offer in self.offers if offer.redemption_cost > 0]):
+            raise BadRequest(
+                f"A `redemption_cost` needs to know who buys, and `converted` of campaign_exposures was not delivered. Received it of "
+                f"{paid}. Count it into `contact_cost`, or deliver the column and train again."
+            )
 
 
 @dataclass(frozen=True)

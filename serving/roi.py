@@ -7,7 +7,7 @@ the offers over all offers together (Bonferroni).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,8 @@ BEFORE = ("visits_before", "purchases_before", "spend_before")
 class Terms:
     """What the plan says of its offers: `contact` is paid for each user who gets one, `redemption` for each who uses it.
 
-    `expected` is the profit that the plan expects of an offer by the end of the outcome window of `days`.
+    `expected` is the profit that the plan expects of an offer by the end of the outcome window: from `starts_on`, or the day of assignment
+    where that is later, through `ends_on`; of `days` where the campaign has no last day.
     """
 
     margin: float
@@ -36,6 +37,16 @@ class Terms:
     contact: Mapping[str, float]
     redemption: Mapping[str, float]
     expected: Mapping[str, float]
+    starts_on: date | None = None
+    ends_on: date | None = None
+
+    def windows(self, assigned_at: pd.Series) -> pd.DataFrame:
+        """Of each user the first midnight of the outcome window and the one it ends before: `first_at`, `until_at`, in the users' order."""
+        first = assigned_at.dt.normalize()
+        if self.starts_on:
+            first = first.clip(lower=pd.Timestamp(self.starts_on))
+        until = pd.Timestamp(self.ends_on + timedelta(days=1)) if self.ends_on else first + timedelta(days=self.days)
+        return pd.DataFrame({"first_at": first, "until_at": until}, index=assigned_at.index)
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,8 @@ class Gain:
 
 @dataclass(frozen=True)
 class Line:
-    """One offer's account. `sent` and costs are facts; gains, profit and return are estimates, None while too few users tell.
+    """One offer's account. `sent` and costs are facts; gains, profit and return are estimates, None while nothing is known to be sent or
+    too few users tell.
 
     `gains` are of visits, conversions, spend and margin (of the spend, less redemptions); `elapsed` is the mean share of the outcome
     window that is over.
@@ -111,11 +123,12 @@ def account(users: pd.DataFrame, terms: Terms, at: datetime, looks: Looks) -> li
 
 def _line(name: str, users: pd.DataFrame, terms: Terms, at: datetime, alpha: float, looks: Looks) -> Line:
     is_treated = (users["arm"] != CONTROL).to_numpy()
-    is_in = (users["assigned_at"] < at).to_numpy()
+    windows = terms.windows(users["assigned_at"])
+    is_in, is_sent = (windows["first_at"] < at).to_numpy(), users["is_sent"].to_numpy(bool)
     offer = users["intended_offer"]
-    contact = users["cost"].fillna(offer.map(terms.contact).fillna(0.0)).to_numpy(float) * users["is_sent"].to_numpy(float)
+    contact = users["cost"].fillna(offer.map(terms.contact).fillna(0.0)).to_numpy(float) * is_sent
     redemption = offer.map(terms.redemption).fillna(0.0).to_numpy(float)
-    is_redeemed = is_treated & is_in & (users["purchases"].to_numpy() > 0) & (redemption > 0)
+    is_redeemed = is_treated & is_in & is_sent & (users["purchases"].to_numpy() > 0) & (redemption > 0)
     outcomes = {
         "visits": users["visits"].to_numpy(float),
         "conversions": (users["purchases"].to_numpy() > 0).astype(float),
@@ -123,9 +136,10 @@ def _line(name: str, users: pd.DataFrame, terms: Terms, at: datetime, alpha: flo
         "margin": terms.margin * users["spend"].to_numpy(float) - redemption * is_redeemed,
     }
     contacts, got = float(contact.sum()), int((is_treated & is_in).sum())
-    elapsed = _elapsed(users["assigned_at"][is_in & is_treated], at, terms.days)
+    elapsed = _elapsed(windows[is_in & is_treated], at)
     arms = _Arms.of(users, is_treated, is_in)
-    gains = {kind: gain for kind, outcome in outcomes.items() if (gain := arms.gain((name, kind), outcome, alpha, looks))}
+    measured = outcomes if is_sent.any() else {}
+    gains = {kind: gain for kind, outcome in measured.items() if (gain := arms.gain((name, kind), outcome, alpha, looks))}
     expected = sum(terms.expected.get(one, 0.0) for one in offer.unique())
     planned = int(is_treated.sum())
     paid = float((redemption * is_redeemed).sum())
@@ -135,7 +149,7 @@ def _line(name: str, users: pd.DataFrame, terms: Terms, at: datetime, alpha: flo
         name,
         planned,
         int((~is_treated).sum()),
-        int(users["is_sent"].sum()),
+        int(is_sent.sum()),
         int(is_redeemed.sum()),
         contacts,
         paid,
@@ -211,6 +225,6 @@ def _p_value(gross: Gain | None, cost: float, alpha: float) -> float | None:
     return p_value((gross.per_user.mean - cost) / gross.standard_error, gross.information, alpha)
 
 
-def _elapsed(assigned_at: pd.Series, at: datetime, days: int) -> float:
-    over = (pd.Timestamp(at) - assigned_at.dt.normalize()) / pd.Timedelta(days=days)
+def _elapsed(windows: pd.DataFrame, at: datetime) -> float:
+    over = (pd.Timestamp(at) - windows["first_at"]) / (windows["until_at"] - windows["first_at"])
     return float(over.clip(upper=1.0).mean()) if len(over) else 0.0

@@ -32,33 +32,34 @@ class Snapshot:
     lines: tuple[Line, ...]
 
 
-def days_of(assigned_at: pd.Series, days: int, until: datetime) -> list[datetime]:
-    """The midnights of the snapshots up to `until`: from the one after the first assignment to `SETTLING` after the last window."""
-    first = assigned_at.min().normalize().to_pydatetime() + timedelta(days=1)
-    last = min(until, assigned_at.max().normalize().to_pydatetime() + timedelta(days=days) + SETTLING)
+def days_of(windows: pd.DataFrame, until: datetime) -> list[datetime]:
+    """The midnights of the snapshots up to `until`: from the end of the first window's first day to `SETTLING` after the last window."""
+    first = windows["first_at"].min().to_pydatetime() + timedelta(days=1)
+    last = min(until, windows["until_at"].max().to_pydatetime() + SETTLING)
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
-def ledger(folder: Path, campaign: str, assigned: pd.DataFrame, terms: Terms, until: datetime) -> list[Snapshot]:
+def ledger(folder: Path, campaign: str, assigned: pd.DataFrame, terms: Terms, until: datetime, sent_at: datetime | None) -> list[Snapshot]:
     """Every snapshot up to `until`, oldest first; those that no one has asked for before are made and kept.
 
-    `assigned` are the rows of `assignments.parquet`. A day's intervals rest on those of the days before, so the days are gone through from
-    the first one where any is missing.
+    `assigned` are the rows of `assignments.parquet`, and `sent_at` is when the lists went out by the house's own word. A day's
+    intervals rest on those of the days before, so the days are gone through from the first one where any is missing.
     """
-    days = days_of(assigned["assigned_at"], terms.days, until)
+    days = days_of(terms.windows(assigned["assigned_at"]), until)
     files = {day: folder / f"{day:%Y-%m-%d}.json" for day in days}
     if all(file.exists() for file in files.values()):
         return [_read(file) for file in files.values()]
     folder.mkdir(parents=True, exist_ok=True)
     assigned = assigned.sort_values("user_id", kind="stable").reset_index(drop=True)
+    windows = terms.windows(assigned["assigned_at"])
     before = before_as_known(assigned).set_axis(list(BEFORE), axis=1)
     exposures, looks, found = _exposures(campaign), Looks(), []
     for day, file in files.items():
-        sent, is_reported = _sent(assigned, exposures, day)
-        users = pd.concat([assigned, before, sent, outcomes_as_known(assigned, day, terms.days)], axis=1)
+        sent, is_reported = _sent(assigned, exposures, day, sent_at)
+        users = pd.concat([assigned, before, sent, outcomes_as_known(assigned, windows, day)], axis=1)
         lines = tuple(account(users, terms, day, looks))
         if not file.exists():
-            is_over = day >= assigned["assigned_at"].max().normalize() + timedelta(days=terms.days)
+            is_over = day >= windows["until_at"].max()
             replace_text(file, json.dumps(asdict(Snapshot(day, bool(is_over), is_reported, lines)), indent=1, default=datetime.isoformat))
         found.append(_read(file))
     return found
@@ -71,12 +72,13 @@ def _exposures(campaign: str) -> pd.DataFrame:
         return connection.sql(query, params={"name": campaign}).df()
 
 
-def _sent(assigned: pd.DataFrame, exposures: pd.DataFrame, day: datetime) -> tuple[pd.DataFrame, bool]:
-    """`is_sent` and `cost` of each user by `day`: as the shop reported; as assigned where it reported nothing of the campaign."""
+def _sent(assigned: pd.DataFrame, exposures: pd.DataFrame, day: datetime, sent_at: datetime | None) -> tuple[pd.DataFrame, bool]:
+    """`is_sent` and `cost` of each user by `day`: as the shop reported; where it reported nothing of the campaign, as assigned, from
+    `sent_at` on."""
     is_offer = assigned["arm"] != "control"
     known = exposures[exposures["assigned_at"] < day].drop_duplicates("user_id").set_index("user_id")
     if exposures.empty:
-        return pd.DataFrame({"is_sent": is_offer & (assigned["assigned_at"] < day), "cost": float("nan")}), False
+        return pd.DataFrame({"is_sent": is_offer & (sent_at is not None and sent_at < day), "cost": float("nan")}), False
     told = known.reindex(assigned["user_id"])
     is_sent = is_offer.to_numpy() & (told["treatment"].to_numpy() == assigned["arm"].to_numpy())
     return pd.DataFrame({"is_sent": is_sent, "cost": told["cost"].to_numpy(float)}, index=assigned.index), True

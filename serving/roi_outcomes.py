@@ -1,10 +1,10 @@
 """What the users of a campaign did in their outcome window, and in the days before it, as it was known at a time.
 
-Read from the published mart `user_daily`, so on whole days: a window begins with the day of assignment. What a user did earlier on that day
-is in it for offer and holdout alike.
+Read from the published mart `user_daily`, so on whole days: a window that begins with the day of assignment begins at its midnight. What a
+user did earlier on that day is in it for offer and holdout alike.
 """
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import pandas as pd
 
@@ -19,40 +19,43 @@ LONGEST_WINDOW = 90
 _KINDS = ("visits", "purchases", "spend")
 
 
-def outcomes_as_known(assigned: pd.DataFrame, known_at: datetime, days: int) -> pd.DataFrame:
-    """`visits`, `purchases` and `spend` of each row of `assigned` (user_id, assigned_at) in the `days` from its assignment that are over at
-    `known_at`, by what was known then; in its order."""
-    return _counted(assigned, f"day >= first_day and day < least(first_day + {int(days)}, $today)", "until_at", naive_utc(known_at), days)
+def outcomes_as_known(assigned: pd.DataFrame, windows: pd.DataFrame, known_at: datetime) -> pd.DataFrame:
+    """`visits`, `purchases` and `spend` of each row of `assigned` (user_id, assigned_at) in the days of its window (first_at, until_at)
+    that are over at `known_at`, by what was known then; in its order."""
+    return _counted(assigned, windows, "day >= first_day and day < least(until_day, $today)", naive_utc(known_at))
 
 
 def before_as_known(assigned: pd.DataFrame) -> pd.DataFrame:
-    """The same for the `BEFORE_DAYS` before the day of assignment, by what was known when it began."""
-    return _counted(assigned, f"day >= first_day - {BEFORE_DAYS} and day < first_day", "first_at", None, 0)
+    """The same for the `BEFORE_DAYS` before the day of assignment, by what was known when it began: a campaign that starts later may have
+    been heard of in between."""
+    day = assigned["assigned_at"].dt.normalize()
+    window = pd.DataFrame({"first_at": day - timedelta(days=BEFORE_DAYS), "until_at": day})
+    return _counted(assigned, window, "day >= first_day and day < until_day", None)
 
 
-def _counted(assigned: pd.DataFrame, days_meant: str, newest: str, known_at: datetime | None, days: int) -> pd.DataFrame:
-    """Sums over the days of every user's newest row up to the time `newest`, known by `known_at`, or by the day of assignment for None."""
+def _counted(assigned: pd.DataFrame, windows: pd.DataFrame, days_meant: str, known_at: datetime | None) -> pd.DataFrame:
+    """Sums over the days of every user's newest row up to the window's end, known by `known_at`, or by that end for None."""
     asked = pd.DataFrame(
         {
             "row_number": range(len(assigned)),
             "user_id": assigned["user_id"].astype(str).to_numpy(object),
-            "first_at": assigned["assigned_at"].dt.normalize().astype("datetime64[us]").to_numpy(),
+            **{edge: windows[edge].astype("datetime64[us]").to_numpy() for edge in ("first_at", "until_at")},
         }
     )
     query = f"""
         with asked as (
-            select *, first_at + to_days({int(days)}) as until_at, date_diff('day', date '1970-01-01', first_at::date) as first_day
+            select *, {", ".join(f"date_diff('day', date '1970-01-01', {edge}_at::date) as {edge}_day" for edge in ("first", "until"))}
             from asked_users
         ),
         newest as (
-            select row_number, first_day, daily.*
+            select row_number, first_day, until_day, daily.*
             from asked inner join {from_clause("user_daily")} as daily using (user_id)
-            where daily.{FEATURES_AT} <= asked.{newest} and daily.{CREATED_AT} <= coalesce($known_at::timestamp, asked.first_at)
+            where daily.{FEATURES_AT} <= asked.until_at and daily.{CREATED_AT} <= coalesce($known_at::timestamp, asked.until_at)
             qualify row_number() over (partition by row_number order by daily.{FEATURES_AT} desc, daily.{CREATED_AT} desc) = 1
         ),
         by_day as (
             select
-                row_number, first_day, unnest(day_numbers) as day, unnest(daily_sessions) as sessions,
+                row_number, first_day, until_day, unnest(day_numbers) as day, unnest(daily_sessions) as sessions,
                 unnest(daily_purchases) as bought, unnest(daily_spend) as paid
             from newest
         ),

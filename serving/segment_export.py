@@ -17,6 +17,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from feature_repo.consent import agreed
+from serving.campaign_exports import safe_cell
 from serving.errors import BadRequest, NotServed
 from serving.segment_members import Kind, People, division, people
 from settings import get_settings
@@ -63,9 +64,11 @@ def who_agreed(everyone: People) -> People:
 
 
 def write_members(path: Path, kind: str, as_of: datetime, members: Mapping[str, Sequence[str] | np.ndarray]) -> None:
-    """The file, by the ending of its name."""
+    """The file, by the ending of its name; in CSV no cell is a formula to a spreadsheet."""
     names = [name for name, users in members.items() for _ in users]
     users = [str(user) for one in members.values() for user in one]
+    if path.suffix == ".csv":
+        users, names = ([safe_cell(value) for value in values] for values in (users, names))
     rows = pa.table({"user_id": users, "kind": [kind] * len(users), "segment": names, "as_of": [as_of] * len(users)}, SCHEMA)
     rows = rows.sort_by([("segment", "ascending"), ("user_id", "ascending")])
     if path.suffix not in (".parquet", ".csv"):

@@ -55,7 +55,8 @@ class Lookalikes:
 
 
 def lookalikes(seeds: Iterable[str], k: int, as_of: datetime, method: Method = "propensity") -> Lookalikes:
-    """Raises BadRequest for too few known seeds or too small a `k`, NotServed where vectors are asked for and none are stored."""
+    """Raises BadRequest for too few known seeds, too small a `k` or too few others who agreed, NotServed where vectors are asked for and
+    none are stored."""
     settings, everyone = get_settings(), people(as_of)
     if k < settings.least_segment:
         raise BadRequest(f"`k` must be at least {settings.least_segment}, the least size of a segment. Received {k}.")
@@ -78,6 +79,11 @@ def lookalikes(seeds: Iterable[str], k: int, as_of: datetime, method: Method = "
     may = np.isin(users, who_agreed(everyone).features.index.to_numpy(object))
     scores = np.where(is_seed | ~may, -np.inf, _scores(method, rows, is_seed, ~is_seed))
     chosen = [place for place in np.argsort(-scores, kind="stable")[:k] if np.isfinite(scores[place])]
+    if len(chosen) < settings.least_segment:
+        raise BadRequest(
+            f"Lookalikes must be at least {settings.least_segment}, the least size of a segment. Received {len(chosen)} not given ones "
+            "who agreed to marketing. Give fewer, or load consents."
+        )
     told = tuple(str(users[place]) for place in chosen)
     return Lookalikes(
         method, told, tuple(float(scores[place]) for place in chosen), int(is_seed.sum()), held, searched, found, lift, low, high

@@ -71,7 +71,7 @@ def division(kind: Kind, everyone: People, least: int) -> Division:
     if kind == "rules":
         return _by_rules(segment_rules(), everyone, least)
     named = labels(kind, everyone)
-    members, pooled = _large_enough(named, least)
+    members, pooled = large_enough(named, least)
     return Division(kind, named.index.to_numpy(object), members, pooled, {})
 
 
@@ -103,7 +103,9 @@ def _by_rules(rules: tuple[SegmentRule, ...], everyone: People, least: int) -> D
     return Division("rules", users, large, len(found) - len(large), {rule.name: rule.says for rule in rules if rule.name in large})
 
 
-def _large_enough(named: pd.Series, least: int) -> tuple[dict[str, np.ndarray], int]:
+def large_enough(named: pd.Series, least: int) -> tuple[dict[str, np.ndarray], int]:
+    """Members of each segment by name, from everybody's segment by user, the small ones put together as `OTHER`, or left out where even
+    together they are too few; and how many those are."""
     members = {str(name): np.sort(users.index.to_numpy(object)) for name, users in named.groupby(named)}
     by_size = sorted(members, key=lambda name: (len(members[name]), name))
     pooled: list[str] = []

@@ -34,7 +34,7 @@ class GainAnswer(BaseModel):
 
 
 class OfferAccount(BaseModel):
-    """One offer's account; gains, profit and return are null while too few users tell."""
+    """One offer's account; gains, profit and return are null while nothing is sent or too few users tell."""
 
     offer: str
     planned: int
@@ -60,7 +60,9 @@ class ResultsDay(BaseModel):
 
     as_of: UtcTime
     is_over: bool
-    is_reported: bool = Field(description="the shop itself told who was sent what; otherwise all who were assigned count as sent")
+    is_reported: bool = Field(
+        description="the shop itself told who was sent what; otherwise who was assigned counts as sent once the campaign was marked so"
+    )
     offers: list[OfferAccount]
 
 

@@ -98,17 +98,18 @@ class PlanAnswer(BaseModel):
     held_out: int
     treated: dict[str, int]
     planned_cost: float
-    expected_visits: float
-    expected_conversions: float
-    expected_spend: float
-    expected_profit: float
+    expected_visits: float | None = Field(description="null of an outcome that past campaigns never told, as the three below")
+    expected_conversions: float | None
+    expected_spend: float | None
+    expected_profit: float | None
     value: float = Field(description="of the objective")
     best_possible: float = Field(description="a value of the objective that no plan within these limits exceeds")
     price: float = Field(description="what one more unit of budget would add to the objective")
     price_in_words: str
     prices: dict[str, dict[str, float]] = Field(description="the same of each channel's budget and each segment's quota")
     curve: list[list[float]] = Field(description="pairs of a budget and the objective's value")
-    groups: list[dict[str, Any]] = Field(description="users by segment and offer")
+    groups: list[dict[str, Any]] = Field(description="users by segment and offer; segments of too few together as `other`")
+    without_cost: list[str] = Field(description="offers of which nobody knows what a contact costs: counted as 0")
     left_out: dict[str, int] = Field(description="users by why they are not of the audience")
     path: str = Field(examples=["campaigns/spring/plan.parquet"])
 

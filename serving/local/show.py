@@ -113,9 +113,10 @@ def plan(answer: dict[str, Any]) -> Table:
     for offer, count in answer["treated"].items():
         table.add_row(escape(offer), str(count))
     table.add_row("none, to measure by", str(answer["held_out"]))
+    spend, profit = ("unknown" if total is None else f"{total:.2f}" for total in (answer["expected_spend"], answer["expected_profit"]))
     table.caption = (
         f"of {answer['audience']} users; cost {answer['planned_cost']:.2f} of {asked['budget']:.2f}, "
-        f"expected added spend {answer['expected_spend']:.2f}, expected profit {answer['expected_profit']:.2f}"
+        f"expected added spend {spend}, expected profit {profit}"
     )
     return table
 

@@ -4,7 +4,7 @@ alike."""
 import csv
 import hashlib
 import hmac
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving import campaign_approval
+from serving.campaign_answer import APPROVE, WAIT
 from serving.campaign_approval import approve, mark_sent, reject
 from serving.campaign_evaluate import Evaluation
 from serving.campaign_exports import campaign_key
-from serving.campaign_files import ASSIGNMENTS, assignments_file, folder, plan_file, read_table
+from serving.campaign_files import ASSIGNMENTS, assignments_file, folder, plan_file, read_table, write_table
 from serving.campaign_plan import plan
 from serving.campaign_state import CampaignRefused, UnknownCampaign, read_status
-from serving.campaign_steps import act, act_on_answer
+from serving.campaign_steps import act_on_answer
 from serving.decisions_store import stored
 from settings import get_settings
-from tests.serving.campaign_house import CampaignFront, asked, house
-from tests.serving.web_client import caller, form_token, put, visitor
+from tests.serving.campaign_house import AS_OF, USERS, CampaignFront, asked, house
+from tests.serving.web_client import caller, consent, form_token, publish, put, visitor
 
 AT = datetime(2024, 3, 1, 9, 30)  # noqa: DTZ001
 OFFERS = [{"name": "coupon", "channel": "coupon"}, {"name": "mail", "channel": "ad"}]
@@ -54,6 +55,10 @@ def approved(name: str = "spring", **more: Any) -> Any:
 def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
     settings = get_settings()
     return read_table(plan_file(settings, "spring")).to_pandas(), read_table(assignments_file(settings, "spring")).to_pandas()
+
+
+def tables_of_plan() -> pd.DataFrame:
+    return read_table(plan_file(get_settings(), "spring")).to_pandas()
 
 
 def decisions() -> list[dict[str, Any]]:
@@ -107,6 +112,61 @@ def test_approving_twice_or_after_a_kill_changes_nothing(planned: str, monkeypat
     assert decisions() == before[1]
 
 
+def test_who_does_not_agree_any_more_or_was_contacted_since_the_plan_is_neither_assigned_nor_on_a_list(
+    planned: str, front: CampaignFront, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = tables_of_plan()
+    treated = rows.loc[rows["offer"] == "coupon", "user_id"].tolist()
+    held = rows.loc[rows["holdout"] & rows["intended_offer"].notna(), "user_id"].tolist()
+    refused, contacted = {treated[0], held[0]}, {treated[1]}
+    publish("user_consents", [consent(user) for user in USERS] + [consent(user, "02-28", marketing=False) for user in refused])
+    other = {name: [rows.iloc[0][name]] for name in ("segment", "intended_offer")}
+    own = {"user_id": [treated[1]], "arm": ["mail"], "propensity": [1.0], "assigned_at": [AT], "planned_cost": [0.0]}
+    write_table(assignments_file(get_settings(), "autumn"), other | own, ASSIGNMENTS)  # another campaign, approved meanwhile
+    judged(monkeypatch, "blessed")
+    with monkeypatch.context() as patch:
+        patch.setattr(campaign_approval, "move", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            approved()
+    done = approved()  # a killed approval counts the same
+    assert done.last["left_out"] == {"no marketing consent": 2, "contacted lately": 1}
+    _, assigned = tables()
+    wanted = set(rows.loc[rows["intended_offer"].notna(), "user_id"])
+    assert set(assigned["user_id"]) == wanted - refused - contacted
+    assert {row["user_id"] for row in decisions()} == set(assigned["user_id"])
+    assert not any(user in (folder(get_settings(), planned) / "exports" / "coupon-coupon.csv").read_text() for user in refused | contacted)
+    shown = visitor("marketing").get("/campaigns/spring").text
+    assert "Left out at approval: no consent to marketing, 2." in shown
+
+
+def test_a_plan_older_than_thirty_days_of_data_is_made_anew(planned: str, front: CampaignFront, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged(monkeypatch, "blessed")
+    monkeypatch.setattr(front, "clock", lambda: AS_OF + timedelta(days=31))
+    with pytest.raises(
+        CampaignRefused, match=r"at most 30 days old .* of spring is of 2024-03-01, and records are loaded up to 2024-04-01"
+    ):
+        approved()
+    assert not assignments_file(get_settings(), planned).exists()
+    monkeypatch.setattr(front, "clock", lambda: AS_OF + timedelta(days=30))
+    assert approved(assigned_at=datetime(2026, 1, 1)).state == "approved"  # noqa: DTZ001  # the clock of the data counts, not the wall's
+
+
+def test_a_campaign_that_is_over_is_not_approved(front: CampaignFront, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan(asked(offers=OFFERS, ends_on="2024-03-01"), shop=front)
+    judged(monkeypatch, "blessed")
+    with pytest.raises(CampaignRefused, match=r"spring ends on 2024-03-01; received 2024-03-02. Plan it anew with days to come"):
+        approved(assigned_at=datetime(2024, 3, 2))  # noqa: DTZ001
+    assert approved().state == "approved"
+
+
+def test_nobody_left_is_nothing_to_approve(planned: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged(monkeypatch, "blessed")
+    publish("user_consents", [consent("u00")])  # who gains nothing
+    with pytest.raises(CampaignRefused, match="Of spring nobody is left who agrees and gets an offer"):
+        approved()
+    assert decisions() == []
+
+
 @pytest.mark.parametrize("verdict", ["unsure", "loss", "unknown"])
 def test_a_plan_that_may_lose_is_only_approved_with_a_reason_in_a_named_role(
     planned: str, monkeypatch: pytest.MonkeyPatch, verdict: str
@@ -138,7 +198,8 @@ def test_what_is_approved_is_neither_planned_anew_nor_rejected(front: CampaignFr
     with pytest.raises(CampaignRefused, match=r"cannot become rejected. From approved it may become: sent"):
         reject("spring", get_settings(), who="bob")
     assert tables()[0].equals(before)
-    assert mark_sent("spring", get_settings(), who="bob").state == "sent"
+    sent = mark_sent("spring", get_settings(), who="bob", sent_at=AT)
+    assert (sent.state, sent.last["sent_at"]) == ("sent", AT.isoformat())
     assert approved().state == "sent"
 
 
@@ -170,12 +231,24 @@ def test_lists_hold_whom_to_send_to_and_advertisers_get_hashes_that_only_the_hou
     assert (get_settings().home / "secrets" / "audience_secret").stat().st_mode & 0o077 == 0
 
 
-def test_without_a_person_the_verdict_decides(planned: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    judged(monkeypatch, "unsure")
-    assert act("spring", None, who="nobody") == "planned"
-    assert act("spring", None, who="nobody") == "planned"
+@pytest.mark.parametrize("verdict", ["blessed", "unsure"])
+def test_without_a_persons_answer_nothing_is_approved_whatever_the_verdict(
+    planned: str, monkeypatch: pytest.MonkeyPatch, verdict: str
+) -> None:
+    judged(monkeypatch, verdict)
+    silence = {"chosen_options": [WAIT], "responded_by_user": None, "params_input": {"reason": "", "role": ""}, "timedout": True}
+    for answer in (None, silence):  # a run that follows `deploy`, and one whose hour is over
+        assert act_on_answer(planned, answer) == "planned"
+    assert not assignments_file(get_settings(), planned).exists()
+    assert not (folder(get_settings(), planned) / "exports").exists()
+    assert decisions() == []
+
+
+def test_a_blessed_plan_that_a_person_approves_in_airflow_needs_no_more_words(planned: str, monkeypatch: pytest.MonkeyPatch) -> None:
     judged(monkeypatch, "blessed")
-    assert act("spring", None, who="nobody") == "approved"
+    answer = {"chosen_options": [APPROVE], "responded_by_user": {"id": "7", "name": "ann"}, "params_input": {"reason": "", "role": ""}}
+    assert act_on_answer(planned, answer) == "approved"
+    assert read_status(planned, get_settings()).last["who"] == "ann"
 
 
 def test_what_a_person_answers_in_airflow_is_done_in_that_persons_name(planned: str, monkeypatch: pytest.MonkeyPatch) -> None:

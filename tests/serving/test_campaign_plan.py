@@ -1,20 +1,22 @@
 """Plans: only who agreed, wanted and rested; holdouts by chance alone; totals that the rows add up to; and what files and forms may say."""
 
 import json
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from serving.campaign_files import PLAN, plan_file, read_table
+from serving.campaign_files import PLAN, folder, plan_file, read_table
 from serving.campaign_plan import plan, read_plan
 from serving.campaign_request import EXAMPLE, CampaignRequest, request_of
 from serving.errors import BadRequest, NotServed
 from settings import get_settings
 from tests.serving.campaign_house import CONTACTED, EXCLUDED, REFUSED, UNASKED, USERS, CampaignFront, asked, house
-from tests.serving.web_client import consent, day, publish
+from tests.serving.web_client import caller, consent, day, publish, put, visitor
 
 
 @pytest.fixture
@@ -64,6 +66,37 @@ def test_the_rows_have_the_contracts_columns_and_add_up_to_the_totals(front: Cam
     assert made.expected_profit == pytest.approx(made.value)
     assert sum(group["users"] for group in made.groups) == (~found["holdout"]).sum() == made.audience - made.held_out
     assert read_plan("spring", get_settings()) == made.__class__(**vars(made) | {"path": read_plan("spring", get_settings()).path})
+
+
+def test_an_offer_whose_cost_nobody_knows_is_named(front: CampaignFront, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(monkeypatch, front)
+    made = plan(asked(), shop=front)  # past campaigns tell what a coupon costs
+    assert made.without_cost == ("mail",) == read_plan("spring", get_settings()).without_cost
+    assert made.as_text().endswith("Cost of mail unknown, counted as 0: say it in `costs`.")
+    assert json.loads((folder(get_settings(), "spring") / "plan.json").read_text())["without_cost"] == ["mail"]
+    assert "Cost unknown, counted as 0: mail." in visitor("marketing").get("/campaigns/spring").text
+    assert caller("marketing").get("/v1/campaigns/spring").json()["plan"]["without_cost"] == ["mail"]
+    for known in ({"costs": {"mail": 0.0}}, {"offers": [{"name": "mail", "contact_cost": 0.1}]}, {"offers": [{"name": "coupon"}]}):
+        made = plan(asked(**known), shop=front)
+        assert made.without_cost == ()
+        assert "unknown" not in made.as_text()
+
+
+def test_segments_of_too_few_are_counted_together(front: CampaignFront, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown(least: int) -> dict[str, int]:
+        monkeypatch.setattr(front, "settings", get_settings().model_copy(update={"least_segment": least}))
+        found: Counter[str] = Counter()
+        for group in plan(asked(), shop=front).groups:
+            found[group["segment"]] += group["users"]
+        return dict(found)
+
+    every = shown(1)
+    assert set(every) == {"buyers", "quiet"}
+    fewest = min(every.values())
+    assert shown(fewest) == every
+    assert shown(fewest + 1) == {"other": sum(every.values())}  # the small one would be told by what is missing, were the other shown
+    written = json.loads((folder(get_settings(), "spring") / "plan.json").read_text())
+    assert {group["segment"] for group in written["groups"]} == {"other"}
 
 
 def test_the_holdout_gets_nothing_and_would_have_got_what_the_same_price_gives(front: CampaignFront) -> None:
@@ -132,6 +165,59 @@ def test_several_offers_for_a_user_are_an_arm_of_their_own(front: CampaignFront)
     number = int(both["user_id"][1:])
     assert both["spend_uplift"] == pytest.approx(number * 1.5)
     assert both["cost"] == pytest.approx(0.5)
+
+
+def untold(monkeypatch: pytest.MonkeyPatch, *kinds: str) -> None:
+    """Past campaigns never delivered these outcomes: the model says NaN."""
+    asked_of = CampaignFront.predict
+
+    def predict(self: CampaignFront, *given: Any, **chosen: Any) -> Any:
+        answer = asked_of(self, *given, **chosen)
+        answer.update({kind: np.full_like(answer[kind], np.nan) for kind in kinds})
+        return answer
+
+    monkeypatch.setattr(CampaignFront, "predict", predict)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "more", "message"),
+    [
+        (
+            ["spend_uplift"],
+            {},
+            r"told: \['conversions', 'visits'\]. Received 'profit', and `spend` of campaign_exposures was not delivered",
+        ),
+        (["visit_uplift"], {"objective": "visits"}, r"told: \['profit', 'conversions'\]. Received 'visits', and `visited` of"),
+        (
+            ["conversion_uplift", "visit_uplift"],
+            {"objective": "conversions"},
+            r"told: \['profit'\]. Received 'conversions', and `converted`",
+        ),
+        (["conversion_uplift"], {"offers": [{"name": "mail", "redemption_cost": 1.0}]}, r"`redemption_cost` needs .* of \['mail'\]"),
+    ],
+)
+def test_an_outcome_that_was_never_told_is_asked_for_by_name(
+    front: CampaignFront, monkeypatch: pytest.MonkeyPatch, kinds: list[str], more: dict, message: str
+) -> None:
+    untold(monkeypatch, *kinds)
+    with pytest.raises(BadRequest, match=message):
+        plan(asked(**more), shop=front)
+
+
+def test_a_plan_for_what_is_known_says_of_the_rest_that_it_is_unknown(front: CampaignFront, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = plan(asked(), shop=front)
+    untold(monkeypatch, "conversion_uplift")
+    made = plan(asked(), shop=front)
+    assert (made.expected_conversions, made.treated) == (None, usual.treated)
+    assert (made.planned_cost, made.expected_profit) == (usual.planned_cost, usual.expected_profit)
+    untold(monkeypatch, "conversion_uplift", "spend_uplift")
+    made = plan(asked(objective="visits"), shop=front)
+    assert (made.expected_spend, made.expected_profit) == (None, None)
+    assert made.expected_visits == pytest.approx(made.value)
+    assert "expected added spend unknown, expected profit unknown" in made.as_text()
+    written = (folder(get_settings(), "spring") / "plan.json").read_text()
+    assert "NaN" not in written
+    assert rows()["spend_uplift"].isna().any()
 
 
 @pytest.mark.parametrize(

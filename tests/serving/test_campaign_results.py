@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,11 @@ def assignments() -> pd.DataFrame:
     )
 
 
+def windows(rows: pd.DataFrame, days: int = 4) -> pd.DataFrame:
+    first = rows["assigned_at"].dt.normalize()
+    return pd.DataFrame({"first_at": first, "until_at": first + timedelta(days=days)})
+
+
 def approve(name: str = "spring") -> None:
     rows = assignments()
     write_table(assignments_file(get_settings(), name), rows, ASSIGNMENTS)
@@ -100,6 +105,8 @@ def approve(name: str = "spring") -> None:
     request = {"name": name, "margin": 0.5, "starts_on": "2024-02-24", "ends_on": "2024-02-27"}
     offers = [{"name": "coupon", "contact_cost": 1.0, "redemption_cost": 0.0}]
     (folder(get_settings(), name) / "plan.json").write_text(json.dumps({"request": request, "offers": offers}))
+    sent = {"state": "sent", "sent_at": (START + timedelta(hours=10)).isoformat()}
+    (folder(get_settings(), name) / "status.json").write_text(json.dumps({"name": name, "state": "sent", "history": [sent]}))
 
 
 @pytest.fixture
@@ -114,7 +121,7 @@ def front(house: Path, monkeypatch: pytest.MonkeyPatch) -> FakeFront:
 def test_outcomes_are_those_of_the_window_as_they_were_known(front: FakeFront) -> None:
     rows, records = assignments(), events()
     for known_at in (day("02-26"), day("02-29"), day("03-05")):
-        found = outcomes_as_known(rows, known_at, 4)
+        found = outcomes_as_known(rows, windows(rows), known_at)
         last = min(START + timedelta(days=4), known_at)
         assert list(found.itertuples(index=False, name=None)) == naive(records, rows["user_id"], START, last, known_at)
     before = before_as_known(rows)
@@ -132,7 +139,7 @@ def test_a_ledger_does_not_depend_on_the_order_in_which_rows_arrive(front: FakeF
     publish("user_daily", [published[n] for n in order[:cut]])
     publish("user_daily", [published[n] for n in order[cut:]], day("03-01"))
     asked = rows.iloc[random.permutation(len(rows))]
-    found = outcomes_as_known(asked, known_at, 4)
+    found = outcomes_as_known(asked, windows(asked), known_at)
     assert list(found.itertuples(index=False, name=None)) == naive(events(), asked["user_id"], START, known_at, known_at)
 
 
@@ -179,7 +186,8 @@ def test_what_the_shop_reported_is_what_was_sent_and_paid(front: FakeFront) -> N
 
 def test_costs_and_days_are_those_of_the_plan_and_offers_given_together_cost_what_they_cost(front: FakeFront) -> None:
     file, rows = folder(get_settings(), "spring"), assignments()
-    assert terms_of(file, rows) == Terms(0.5, 4, {"coupon": 1.0}, {"coupon": 0.0}, {"coupon": 440.0})
+    known = {"starts_on": date(2024, 2, 24), "ends_on": date(2024, 2, 27)}
+    assert terms_of(file, rows) == Terms(0.5, 14, {"coupon": 1.0}, {"coupon": 0.0}, {"coupon": 440.0}, **known)
     offers = [
         {"name": "coupon", "contact_cost": 0.1, "redemption_cost": 2.0},
         {"name": "mail", "contact_cost": 0.25, "redemption_cost": 0.5},
@@ -189,10 +197,60 @@ def test_costs_and_days_are_those_of_the_plan_and_offers_given_together_cost_wha
     told = terms_of(file, rows)
     assert (told.margin, told.days) == (0.2, 14)
     assert (told.contact, told.redemption) == ({"coupon": 0.1, "coupon+mail": 0.35}, {"coupon": 2.0, "coupon+mail": 2.5})
-    request = {"margin": 0.2, "starts_on": "2024-01-01", "ends_on": "2024-03-31"}
-    (file / "plan.json").write_text(json.dumps({"request": request, "offers": offers}))
-    with pytest.raises(BadRequest, match=r"Results are counted over at most 90 days. Received 91"):
-        terms_of(file, rows)
+    for ends_on, problem in (
+        ("2024-05-24", "over at most 90 days. Received 91 up to"),
+        ("2024-02-22", "`ends_on` 2024-02-22, 2 days before it"),
+    ):
+        request = {"margin": 0.2, "starts_on": "2024-01-01", "ends_on": ends_on}
+        (file / "plan.json").write_text(json.dumps({"request": request, "offers": offers}))
+        with pytest.raises(BadRequest, match=problem):
+            terms_of(file, rows)
+
+
+def test_a_window_is_from_the_later_of_assignment_and_start_through_the_campaigns_last_day() -> None:
+    assigned_at = pd.Series(pd.to_datetime(["2024-02-20 09:00", "2024-02-26 23:59"]))
+    first, last = date(2024, 2, 24), date(2024, 2, 27)
+    for days, told in (
+        ({}, [("02-20", "03-05"), ("02-26", "03-11")]),
+        ({"starts_on": first}, [("02-24", "03-09"), ("02-26", "03-11")]),
+        ({"ends_on": last}, [("02-20", "02-28"), ("02-26", "02-28")]),
+        ({"starts_on": first, "ends_on": last}, [("02-24", "02-28"), ("02-26", "02-28")]),
+    ):
+        found = Terms(0.5, 14, {}, {}, {}, **days).windows(assigned_at)  # type: ignore[arg-type]
+        assert list(found.itertuples(index=False, name=None)) == [tuple(pd.Timestamp(day(one)) for one in window) for window in told]
+
+
+def test_a_campaign_that_starts_after_its_approval_is_measured_on_its_own_days(front: FakeFront) -> None:
+    """Approved on the 22nd, it runs from the 24th to the 27th: what users did on the 22nd and 23rd is not its work."""
+    rows = assignments().assign(assigned_at=pd.Timestamp(day("02-22") + timedelta(hours=9)))
+    write_table(assignments_file(get_settings(), "spring"), rows, ASSIGNMENTS)
+    found = results("spring")
+    assert [snapshot.as_of for snapshot in found.days] == [START + timedelta(days=n) for n in range(1, 7)]
+    assert (found.outcome_days, [snapshot.is_over for snapshot in found.days]) == (4, [False] * 3 + [True] * 3)
+    assert [snapshot.lines[0].elapsed for snapshot in found.days] == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
+    told = naive(events(), rows["user_id"], START, START + timedelta(days=4), day("03-01"))
+    visits, is_treated = np.array([row[0] for row in told]), (rows["arm"] == "coupon").to_numpy()
+    gain = found.snapshot.lines[0].gains["visits"]
+    bare = visits[is_treated].mean() - visits[~is_treated].mean()
+    assert gain.per_user.mean == pytest.approx(bare, abs=gain.standard_error)
+    before = before_as_known(rows)  # from before anybody could have heard of it
+    assert list(before.itertuples(index=False, name=None)) == naive(events(), rows["user_id"], day("01-25"), day("02-22"), day("02-22"))
+    with pytest.raises(BadRequest, match=r"Results begin when the first day is over, 2024-02-25. Received 2024-02-23"):
+        results("spring", day("02-23"))
+
+
+def test_without_the_shops_word_nothing_is_sent_paid_or_measured_before_somebody_says_that_it_was(front: FakeFront) -> None:
+    status = folder(get_settings(), "spring") / "status.json"
+    status.write_text(json.dumps({"name": "spring", "state": "approved", "history": [{"state": "approved"}]}))
+    (line,) = results("spring", day("02-28")).snapshot.lines
+    assert (line.planned, line.sent, line.cost, line.gains, line.profit, line.action) == (220, 0, 0.0, {}, None, "go_on")
+    assert "0 of 220 sent against 110 held out; cost 0.00; not known to be sent" in results("spring", day("02-28")).as_text()
+    campaign_approval.mark_sent("spring", get_settings(), who="ann", sent_at=day("02-28") + timedelta(hours=8))
+    assert [(one.lines[0].sent, one.lines[0].cost, bool(one.lines[0].gains)) for one in results("spring").days[3:]] == [
+        (0, 0.0, False),
+        (220, 220.0, True),
+        (220, 220.0, True),
+    ]
 
 
 def test_results_are_refused_for_a_campaign_that_nobody_approved_and_for_days_that_are_not_loaded(front: FakeFront) -> None:
@@ -257,6 +315,7 @@ def test_a_campaign_that_was_planned_and_approved_has_results_of_what_was_assign
     plan(campaign_house.asked(holdout=0.4, offers=offers), shop=made)
     monkeypatch.setattr(campaign_approval, "read_evaluation", lambda *_: Evaluation("spring", "blessed", "", None, (), 0, 0, 0))
     campaign_approval.approve("spring", get_settings(), who="ann", assigned_at=day("02-27"))
+    campaign_approval.mark_sent("spring", get_settings(), who="ann", sent_at=day("02-27"))
     rows = read_table(assignments_file(get_settings(), "spring")).to_pandas()
     told = {line.offer: line for line in results("spring").snapshot.lines}
     for offer, cost in (("coupon", 0.5), ("mail", 0.25)):

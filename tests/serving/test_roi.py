@@ -102,7 +102,15 @@ def test_the_cost_that_the_shop_reported_stands_for_the_planned_one() -> None:
     users.loc[users["arm"] == "mail", "is_sent"] = False
     told = lines(users)
     assert told["coupon"].contact_cost == 3.5 * told["coupon"].sent
-    assert (told["mail"].sent, told["mail"].contact_cost) == (0, 0.0)
+    assert (told["mail"].sent, told["mail"].contact_cost, told["mail"].profit, told["mail"].action) == (0, 0.0, None, "go_on")
+
+
+def test_only_who_was_sent_an_offer_can_have_redeemed_it() -> None:
+    users = campaign()
+    gone = users.loc[users["arm"] == "coupon"].index[:100]
+    before = lines(users)["coupon"].redeemed
+    users.loc[gone, "is_sent"] = False
+    assert lines(users)["coupon"].redeemed == before - (users.loc[gone, "purchases"] > 0).sum()
 
 
 def test_profit_is_the_margin_gained_less_what_was_paid_and_return_its_share_of_the_cost() -> None:

@@ -17,7 +17,7 @@ from sklearn.metrics import adjusted_rand_score
 from serving.campaign_files import PLAN, plan_file, write_table
 from serving.errors import BadRequest, NotServed, UnknownSegment
 from serving.segment_churn import adjusted_rand
-from serving.segment_export import export
+from serving.segment_export import export, write_members
 from serving.segment_lookalike import lookalikes
 from serving.segment_members import OTHER, division, labels, people, segments_said
 from serving.segment_rfm import GRID, NAMES, NO_PURCHASE, rfm
@@ -25,7 +25,7 @@ from serving.segment_rules import DEFAULT_FILE, segment_rules
 from serving.segments import members_of, segment, segments
 from settings import get_settings
 from tests.serving.fakes import FakeFront
-from tests.serving.web_client import caller, day, publish, put, said, shop, visitor
+from tests.serving.web_client import caller, consent, day, publish, put, said, shop, visitor
 
 NOW, BEFORE = day("03-01"), day("01-31")
 BUYERS, IDLE = 100, 40
@@ -249,6 +249,30 @@ def test_lookalikes_of_too_few_or_for_too_few_are_refused(front: FakeFront) -> N
         lookalikes(["b001", "b002", "nobody"], 20, NOW)
     with pytest.raises(BadRequest, match=r"`k` must be at least 10"):
         lookalikes([f"b{n:03d}" for n in range(60, 100)], 9, NOW)
+
+
+def test_lookalikes_of_whom_too_few_agreed_are_no_list_at_all(front: FakeFront) -> None:
+    """`k` is large enough, but of those who are not given only nine agreed: nine people are no segment."""
+    given_ones = [f"b{n:03d}" for n in range(60, 100)]
+    for agreed, is_enough in ((9, False), (10, True)):
+        publish("user_consents", [consent(user) for user in [*given_ones, *(f"i{n:03d}" for n in range(agreed))]])
+        if is_enough:
+            assert len(lookalikes(given_ones, 20, NOW).users) == agreed
+            continue
+        with pytest.raises(
+            BadRequest, match=r"Lookalikes must be at least 10, the least size of a segment. Received 9 not given ones who agreed"
+        ):
+            lookalikes(given_ones, 20, NOW)
+
+
+def test_a_segment_or_a_customer_that_reads_as_a_formula_is_text_in_a_csv(tmp_path: Path) -> None:
+    members = {"=cmd()": ["u1", "+1"], "plain": ["@SUM(A1)"]}
+    for suffix, cells in (("csv", {("'=cmd()", "'+1"), ("'=cmd()", "u1"), ("plain", "'@SUM(A1)")}), ("parquet", None)):
+        write_members(tmp_path / f"s.{suffix}", "learned", NOW, members)
+        read = pa_csv.read_csv if suffix == "csv" else pq.read_table
+        rows = read(tmp_path / f"s.{suffix}").to_pylist()
+        wanted = cells or {(name, user) for name, users in members.items() for user in users}
+        assert {(row["segment"], row["user_id"]) for row in rows} == wanted
 
 
 def test_the_api_shows_cards_to_whoever_may_read_portraits(front: FakeFront) -> None:
