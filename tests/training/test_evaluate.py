@@ -146,7 +146,7 @@ def test_campaigns_that_nobody_randomised_are_refused_unless_told_to_adjust(shop
     with pytest.raises(CannotEvaluate, match=r"whose `propensity` is known\. 40 of 40 rows of 'offer' and control have none"):
         evaluate_uplift(source="landing", data=tmp_path, treatment="offer")
     journey = shared_data("complete_journey")
-    with pytest.raises(CannotEvaluate, match=r"of 'type_a' and control have none\. Say `--adjust`"):
+    with pytest.raises(CannotEvaluate, match=r"of 'type_a' and control have none that a draw would have\. Say `--adjust`"):
         evaluate_uplift(source="complete_journey", data=journey, treatment="type_a")
     with pytest.raises(CannotEvaluate, match=r"Both arms need rows with and without `converted`"):  # there is no control to adjust for
         evaluate_uplift(source="complete_journey", data=journey, treatment="type_a", outcome="converted", adjust=True)
