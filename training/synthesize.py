@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 UNSEEN_PARTS = 5
 STEPS = 4000  # of each table's GAN: what two cores do in a few minutes
-LEAST_CUSTOMERS = 200
+LEAST_CUSTOMERS = 1000  # a fifth of them are as many unseen ones as a verdict needs
 COPIED = (
     "users",
     "user_traits",
@@ -71,6 +71,7 @@ def copied(
     from training.gan.config import GanConfig
     from training.gan.constraints import Ordering
     from training.gan.fit import fit_gan
+    from training.gan.privacy import LEAST_UNSEEN
     from training.gan.synthesis import synthesis_of
     from training.gan.verdict import judge_table
     from training.synthesize_items import copy_catalogue
@@ -86,7 +87,7 @@ def copied(
     tops = pd.Series([catalogue.tops[code] for code in catalogue.top], catalogue.real_ids)
     people = profiles(tables["users"], tables["user_traits"], events, tops, start)
     if len(people) < LEAST_CUSTOMERS:
-        raise CannotEvaluate(f"A safe copy needs {LEAST_CUSTOMERS} customers to hide one among. Received {len(people)}.")
+        raise CannotEvaluate(f"A safe copy needs {LEAST_CUSTOMERS} customers: a fifth is kept out to judge by. Received {len(people)}.")
     unseen_ids = set(people.index[np.random.default_rng(seed + 1).permutation(len(people)) % UNSEEN_PARTS == 0])
     is_unseen = people.index.isin(list(unseen_ids))
     learned, unseen = people[~is_unseen], people[is_unseen]
@@ -119,9 +120,10 @@ def copied(
         made["reviews"] = habits.reviews(made["events"], end, random)
     for name in FLAT:
         table = tables[name]
-        if len(table) < LEAST_CUSTOMERS:
-            continue
-        flat, apart = flat_rows(name, table, start), table["user_id"].isin(unseen_ids).to_numpy()
+        apart = table["user_id"].isin(unseen_ids).to_numpy()
+        if min(apart.sum(), (~apart).sum()) < LEAST_UNSEEN:
+            continue  # a table of which nobody could say whether it leaks is left out, and `rows` shows it
+        flat = flat_rows(name, table, start)
         made[name] = landed(
             name, drawn(flat[~apart].reset_index(drop=True), flat[apart].reset_index(drop=True), name, len(flat)), ids, start, random
         )

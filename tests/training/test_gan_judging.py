@@ -1,5 +1,7 @@
 """Monitors, fidelity, privacy, verdict: recomputed naively, and asked about generators that cheat."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -101,8 +103,14 @@ def test_rows_one_category_apart_are_one_apart():
     assert np.linalg.norm(vectors[0] - vectors[2]) == pytest.approx(0.5)  # ranks .45 and .95
 
 
+def others_than(learned: pd.DataFrame) -> pd.DataFrame:
+    """As many real rows of other people, those left out that happen to be one of `learned`."""
+    return people(len(learned), 4)[lambda rows: ~synthesis.copies(rows, synthesis.rare_rows(learned))]
+
+
 def test_real_rows_of_other_people_may_be_shared():
-    made = verdict.judge_table(people(900, 4), people(900, 5), people(900, 6), 7)
+    learned = people(3000, 5)
+    made = verdict.judge_table(others_than(learned), learned, people(3000, 6), 7)
     assert made.sharing.allowed, made.sharing.reasons
     assert made.privacy["membership_auc"]["mean"] == pytest.approx(0.5, abs=0.04)
 
@@ -128,17 +136,41 @@ def test_one_copied_row_is_refused_unless_five_people_share_it():
     assert (judged.privacy["copies"], judged.privacy["all_copies"]) == (0, 1)
 
 
+@pytest.mark.parametrize(
+    ("attack", "rows", "why"),
+    [
+        ({"mean": 0.5, "low": 0.49, "high": 0.51}, 6000, None),
+        ({"mean": 0.5, "low": 0.451, "high": 0.549}, 200, None),
+        ({"mean": 0.5, "low": 0.45, "high": 0.55}, 200, "not enough to tell: the AUC of an attack .* may be 0.550, and must be below 0.55"),
+        ({"mean": 0.6, "low": 0.5, "high": 0.7}, 40, "not enough to tell: 40 rows were never seen, 200 are needed"),
+        ({"mean": 0.5, "low": float("nan"), "high": float("nan")}, 200, "not enough to tell: the AUC of an attack"),
+        ({"mean": 0.54, "low": 0.53, "high": 0.56}, 6000, "an attack tells who was learned from with AUC 0.540; .5 is no leak"),
+    ],
+)
+def test_a_table_may_be_shared_only_where_it_is_known_not_to_leak(attack: dict, rows: int, why: str | None):
+    none = {"mean": 0.0, "low": -0.1, "high": 0.1}
+    found = {"copies": 0, "closer_to_learned": {"mean": 0.5, "low": 0.49, "high": 0.51}, "distance_5%_above_real": none}
+    said = privacy.leaks(found | {"membership_auc": attack, "rows": rows})
+    assert said == [] if why is None else re.match(why, said[0]), said
+
+
+def test_too_few_unseen_rows_tell_nothing():
+    judged = verdict.judge_table(people(900, 4), people(900, 5), people(150, 6), 7)
+    assert not judged.sharing.allowed
+    assert judged.sharing.reasons[0] == "not enough to tell: 150 rows were never seen, 200 are needed"
+
+
 def with_addresses(table: pd.DataFrame, house: str) -> pd.DataFrame:
     return table.assign(email=[f"{number}@{house}.example" for number in range(len(table))])
 
 
 def test_a_column_of_nothing_but_rare_values_is_named_and_hides_no_leak():
-    learned, unseen = with_addresses(people(900, 5), "learned"), with_addresses(people(900, 6), "unseen")
-    judged = verdict.judge_table(people(900, 4).assign(email=None), learned, unseen, 7)
+    learned, unseen = with_addresses(people(3000, 5), "learned"), with_addresses(people(3000, 6), "unseen")
+    judged = verdict.judge_table(others_than(people(3000, 5)).assign(email=None), learned, unseen, 7)
     assert judged.sharing.allowed and judged.to_dict()["unwritten"] == ["email"]
     assert judged.sharing.reasons[-1] == "nothing is written in email: no value stands in 5 rows"
     copied = verdict.judge_table(learned.assign(email=None), learned, unseen, 7)
-    assert copied.privacy["copies"] == 900 and copied.privacy["membership_auc"]["mean"] > 0.9
+    assert copied.privacy["copies"] == 3000 and copied.privacy["membership_auc"]["mean"] > 0.9
     drawn = synthesis.synthesis_of(FakeGan(pd.concat([learned, unseen]).assign(email=None)), learned, 3, judged=False).draw(200, 3)
     assert not synthesis.copies(drawn.table, synthesis.rare_rows(learned.assign(email=None))).any()
 

@@ -9,9 +9,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from sources.registry import deliver
+from training import synthesize as copying
+from training.gan import privacy
 from training.synthesize import synthesize
 
 pytestmark = pytest.mark.slow
+
+
+def test_a_shop_too_small_to_judge_by_is_refused_before_anything_is_learned(tmp_path: Path):
+    from training.evaluation import CannotEvaluate
+
+    deliver("shop", None, tmp_path / "landing", seed=7, options={"users": 300, "items": 200, "events_per_user": 5, "dirt": 0})
+    with pytest.raises(CannotEvaluate, match=r"needs 1000 customers: a fifth is kept out to judge by\. Received 300\."):
+        synthesize(source="landing", data=tmp_path / "landing", out=tmp_path / "out", seed=4)
 
 
 class Shuffled:
@@ -37,7 +47,17 @@ class Shuffled:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_shops_do():
+    """A hundred unseen customers are enough to judge by: the rule itself is tested in `test_gan_judging.py`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copying, "LEAST_CUSTOMERS", 200)
+        patch.setattr(privacy, "LEAST_UNSEEN", 50)
+        patch.setattr(privacy, "HIGHEST", 0.7)
+        yield
+
+
+@pytest.fixture(scope="module")
+def shop(small_shops_do: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shop") / "landing"
     deliver("shop", None, folder, seed=7, options={"users": 500, "items": 200, "events_per_user": 30, "dirt": 0})
     return folder
@@ -50,7 +70,7 @@ def copy(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, di
     out = tmp_path_factory.mktemp("copy") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit, "fit_gan", Shuffled)
-        return out, synthesize(source="landing", data=shop, out=out, seed=3)
+        return out, synthesize(source="landing", data=shop, out=out, seed=4)
 
 
 def read(folder: Path, name: str) -> pd.DataFrame:
@@ -132,11 +152,11 @@ def test_the_same_seed_gives_the_same_bytes_and_an_old_copy_is_never_written_ove
     from training.evaluation import CannotEvaluate
 
     monkeypatch.setattr(fit, "fit_gan", Shuffled)
-    synthesize(source="landing", data=shop, out=tmp_path / "out", seed=3)
+    synthesize(source="landing", data=shop, out=tmp_path / "out", seed=4)
     for path in sorted(copy[0].iterdir()):
         assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes(), path.name
     with pytest.raises(CannotEvaluate, match="must be a new or an empty folder"):
-        synthesize(source="landing", data=shop, out=tmp_path / "out", seed=3)
+        synthesize(source="landing", data=shop, out=tmp_path / "out", seed=4)
 
 
 def test_a_copy_that_memorises_is_refused_and_only_its_verdict_is_written(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -144,7 +164,7 @@ def test_a_copy_that_memorises_is_refused_and_only_its_verdict_is_written(shop: 
 
     monkeypatch.setattr(fit, "fit_gan", Shuffled)
     monkeypatch.setattr(Shuffled, "memorises", True)
-    verdict = synthesize(source="landing", data=shop, out=tmp_path / "out", seed=3)
+    verdict = synthesize(source="landing", data=shop, out=tmp_path / "out", seed=4)
     assert not verdict["uses"]["sharing"]["allowed"]
     assert verdict["uses"]["sharing"]["reasons"][0].startswith("customers: ")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["_verdict.json"]

@@ -11,8 +11,10 @@ from training.gan.features import TableFeatures, as_text
 from training.gan.synthesis import copies, rare_rows, row_keys
 from training.metrics import Interval, auc, interval
 
-#: What a table may lose: an attack that tells who was learned from by more than this above a coin's .5 is a leak.
-MARGIN = 0.02
+#: What a table may lose: an attack that surely tells who was learned from by more than MARGIN above a coin's .5 is a leak, and one that may
+#: reach HIGHEST, by the upper end of its interval, is not known to be none. With fewer unseen rows no interval is believed.
+MARGIN, HIGHEST = 0.02, 0.55
+LEAST_UNSEEN = 200
 MOST_ROWS = 6000
 
 
@@ -62,15 +64,15 @@ def privacy(learned: pd.DataFrame, unseen: pd.DataFrame, made: pd.DataFrame, see
     random = np.random.default_rng(seed)
     size = min(len(learned), len(unseen), MOST_ROWS)
     metric = Metric.of(learned)
-    members = metric.vectors(learned.iloc[random.choice(len(learned), size, replace=False)])
+    members = metric.vectors(learned.iloc[random.choice(len(learned), min(len(learned), MOST_ROWS), replace=False)])
     others = metric.vectors(unseen.iloc[random.choice(len(unseen), size, replace=False)])
     shown = metric.vectors(made.iloc[random.choice(len(made), min(len(made), MOST_ROWS), replace=False)])
     whole = metric.vectors(learned)
-    to_learned, to_unseen = nearest(shown, members), nearest(shown, others)
+    to_learned, to_unseen = nearest(shown, members[:size]), nearest(shown, others)
     closer = (to_learned < to_unseen) + (to_learned == to_unseen) / 2
     made_all = metric.vectors(made.iloc[: 4 * MOST_ROWS])
     hidden = np.concatenate([nearest(members, made_all), nearest(others, made_all)])
-    is_member = np.arange(2 * size) < size
+    is_member = np.arange(len(hidden)) < len(members)
     made_near, real_near = nearest(shown, whole), nearest(others, whole)
 
     def again(rows: int, figure: object) -> np.ndarray:
@@ -83,7 +85,7 @@ def privacy(learned: pd.DataFrame, unseen: pd.DataFrame, made: pd.DataFrame, see
     gaps = again(size, lambda rows: np.quantile(made_near[rows % len(made_near)], 0.05) - np.quantile(real_near[rows], 0.05))
     return {
         "closer_to_learned": interval(float(closer.mean()), again(len(closer), lambda rows: closer[rows].mean())),
-        "membership_auc": interval(attack(np.arange(2 * size)), again(2 * size, attack)),
+        "membership_auc": interval(attack(np.arange(len(hidden))), again(len(hidden), attack)),
         "distance_5%": float(np.quantile(made_near, 0.05)),
         "distance_5%_of_real": float(np.quantile(real_near, 0.05)),
         "distance_5%_above_real": interval(float(gap), gaps),
@@ -96,10 +98,11 @@ def privacy(learned: pd.DataFrame, unseen: pd.DataFrame, made: pd.DataFrame, see
 
 
 def leaks(found: dict[str, object]) -> list[str]:
-    """Why the table must not be shared, in words; empty where it may be."""
+    """Why the table must not be shared, in words; empty where it may be. What is not known to be no leak counts as one."""
     closer: Interval = found["closer_to_learned"]  # type: ignore[assignment]
     attacked: Interval = found["membership_auc"]  # type: ignore[assignment]
     gap: Interval = found["distance_5%_above_real"]  # type: ignore[assignment]
+    rows: int = found["rows"]  # type: ignore[assignment]
     said = []
     if found["copies"]:
         said.append(f"{found['copies']} rows are copies of rows that fewer than five people share")
@@ -109,4 +112,10 @@ def leaks(found: dict[str, object]) -> list[str]:
         said.append(f"an attack tells who was learned from with AUC {attacked['mean']:.3f}; .5 is no leak")
     if gap["high"] < 0:
         said.append("its nearest rows lie nearer to the rows it learned from than other real rows do")
+    if rows < LEAST_UNSEEN:
+        said.append(f"not enough to tell: {rows} rows were never seen, {LEAST_UNSEEN} are needed")
+    unsure = {"the share of rows nearer to a row it learned from": closer, "the AUC of an attack that tells who was learned from": attacked}
+    for name, one in unsure.items():
+        if not one["low"] > 0.5 + MARGIN and not one["high"] < HIGHEST:
+            said.append(f"not enough to tell: {name} may be {one['high']:.3f}, and must be below {HIGHEST} with its whole interval")
     return said
