@@ -269,3 +269,17 @@ def test_a_file_is_read_as_the_example_shows_and_goes_round(tmp_path: Path) -> N
     (tmp_path / "c.toml").write_text("name = ")
     with pytest.raises(BadRequest, match=r"A campaign is a TOML or JSON file. c.toml: .* Start from campaign.toml"):
         request_of(tmp_path / "c.toml")
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("en", ("Left in peace since a contact", "at least 6", "quiet: 0 to 2")), ("zh", ("距上次联系至少", "不少于 6", "quiet：0 至 2"))],
+)
+def test_the_page_says_what_was_asked_for(
+    front: CampaignFront, monkeypatch: pytest.MonkeyPatch, language: str, words: tuple[str, ...]
+) -> None:
+    put(monkeypatch, front)
+    more = {"audience": {"purchases_total": {"min": 6}}, "quotas": [{"segment": "quiet", "most": 2}], "exclude_segments": ["kings"]}
+    plan(asked(**more), shop=front)
+    shown = visitor("marketing", language=language).get("/campaigns/spring").text
+    assert all(word in shown for word in (*words, "kings"))
