@@ -44,7 +44,8 @@ class FakeFeatures:
 def no_labels() -> dict[str, pd.DataFrame]:
     times = {"label_at": "datetime64[us]", "known_at": "datetime64[us]"}
     columns = ["user_id", "label_at", "known_at", "is_purchased_7d", "is_purchased_30d", "is_active_7d", "is_active_30d"]
-    campaigns = ["campaign_id", "user_id", "assigned_at", "treatment", "is_visited", "is_converted", "spend", "outcome_at", "covariates"]
+    outcomes = ["is_visited", "is_converted", "spend", "outcome_at"]
+    campaigns = ["campaign_id", "user_id", "assigned_at", "treatment", "propensity", *outcomes, "covariates"]
     credit = ["application_id", "user_id", "applied_at", "amount", "is_defaulted", "outcome_at", "covariates"]
     return {
         "next_purchase_labels": pd.DataFrame(columns=columns).astype(times),
