@@ -8,6 +8,7 @@ means, and a day's rows are the same in whichever window it is loaded.
 """
 
 import json
+import shutil
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -49,6 +50,23 @@ def day_files(landing_dir: Path, table: LandingTable, start: date, end: date) ->
         for path in folder.glob("*.parquet")
     ]
     return [DayFile(str(path), ds) for ds, _, path in sorted(found)]
+
+
+def held_still(landing_dir: Path, files: list[DayFile], folder: Path) -> list[DayFile]:
+    """The same files as they are now, where serving may replace them by longer ones meanwhile: decisions and live events, by links in
+    `folder`, or copies where that lies on another disk."""
+    growing = [landing_dir / LIVE_EVENTS, landing_dir / "decisions"]
+    return [_held(file, folder) if any(Path(file.path).is_relative_to(root) for root in growing) else file for file in files]
+
+
+def _held(file: DayFile, folder: Path) -> DayFile:
+    place = folder / f"ds={file.ds}" / Path(file.path).name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        place.hardlink_to(file.path)
+    except OSError:
+        shutil.copyfile(file.path, place)
+    return DayFile(str(place), file.ds)
 
 
 def _days(root: Path) -> list[tuple[date, Path]]:

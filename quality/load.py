@@ -15,6 +15,7 @@ from quality.delivered import (
     column_types,
     day_files,
     delivered_period,
+    held_still,
     is_not_utf8,
     schema_groups,
     texts_as_bytes,
@@ -55,6 +56,7 @@ def load_window(landing_dir: Path, start: date, end: date) -> LoadReport:
         )
     with tempfile.TemporaryDirectory(prefix="portrait-load-") as copies, open_warehouse() as connection:
         add_functions(connection)
+        files = {name: held_still(landing_dir, days, Path(copies) / "held" / name) for name, days in files.items()}
         readable: set[str] = set()
         while True:
             connection.begin()

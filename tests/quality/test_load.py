@@ -2,6 +2,7 @@
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -227,6 +228,25 @@ def test_live_events_and_released_rows_of_a_day_load_beside_the_delivered_ones(h
     write_day(house, "events", [row("events", event_id="e9")])  # the source delivers the day again
     load_window(house / "landing", DAY, NEXT_DAY)
     assert [r[0] for r in rows_kept("landing.events")] == ["e1", "e2", "e3", "e4", "e9"]
+
+
+@pytest.mark.parametrize("can_link", [True, False])
+def test_decisions_that_are_written_while_they_are_loaded_wait_for_the_next_load(
+    house: Path, monkeypatch: pytest.MonkeyPatch, can_link: bool
+) -> None:
+    file = write_day(house, "decisions", [row("decisions", decision_id="1")])
+    read = load.insert_group
+
+    def grow(*given: Any) -> str:
+        file.unlink()  # a writer renames a longer file over it
+        write_day(house, "decisions", [row("decisions", decision_id=one) for one in "123"])
+        return read(*given)
+
+    if not can_link:
+        monkeypatch.setattr(Path, "hardlink_to", lambda *_: (_ for _ in ()).throw(OSError("another disk")))
+    monkeypatch.setattr(load, "insert_group", grow)
+    assert load_window(house / "landing", DAY, NEXT_DAY).tables["decisions"].rows_in == 1
+    assert load_window(house / "landing", DAY, NEXT_DAY).tables["decisions"].rows_in == 3
 
 
 def test_live_events_alone_are_a_delivery_of_events(house: Path) -> None:
