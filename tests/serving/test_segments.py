@@ -303,3 +303,10 @@ def test_the_page_shows_a_card_each(front: FakeFront, language: str, champions: 
     assert f">{champions}</a>" in text and "kind=rfm&amp;name=champions" in text
     assert champions in person.get("/segments", params={"kind": "rfm", "name": "champions"}).text
     assert "full carts" in person.get("/segments", params={"kind": "rules"}).text
+
+
+def test_before_days_are_scored_the_page_opens_with_recency_frequency_and_money(front: FakeFront) -> None:
+    publish("user_portraits", [])
+    listed = visitor().get("/segments").text
+    assert "No segments yet" not in listed and 'href="/segments?kind=rfm" aria-current="page"' in listed
+    assert "No segments yet" in visitor().get("/segments?kind=learned").text

@@ -8,7 +8,7 @@ from string import Formatter
 import pytest
 from fastapi.testclient import TestClient
 
-from feature_repo.contract import PORTRAITS, mart
+from feature_repo.contract import mart
 from serving import keys
 from serving.api import create_app
 from serving.release import ReleaseRefused, Shown
@@ -18,7 +18,7 @@ from serving.web.charts import interests_over_time, share_bar
 from serving.web.customer import KNOWN
 from settings import ROOT, get_settings
 from tests.serving.fakes import FakeFront
-from tests.serving.web_client import PAGE, day, form_token, furnish, publish, put, shop, visitor
+from tests.serving.web_client import PAGE, day, form_token, furnish, put, shop, visitor
 from training.signatures import SERVED_MODELS
 
 TEMPLATES = ROOT / "serving" / "templates"
@@ -219,13 +219,6 @@ def test_segments_lead_to_profiles_and_those_to_customers(page: TestClient) -> N
     one = page.get("/segments", params={"name": "buyers"}).text
     assert "1 customers, 50.0\u202f% of all" in one and "×2.00" in one and 'href="/?user=ann"' in one
     assert page.get("/segments", params={"name": "no such"}).status_code == 404
-
-
-def test_before_days_are_scored_the_page_opens_with_recency_frequency_and_money(front: FakeFront) -> None:
-    publish(PORTRAITS, [])
-    listed = visitor().get("/segments").text
-    assert "No segments yet" not in listed and 'href="/segments?kind=rfm" aria-current="page"' in listed
-    assert "No segments yet" in visitor().get("/segments?kind=learned").text
 
 
 def judged(house: Path, model: str = "portrait", promoted: bool = True) -> None:
